@@ -1,0 +1,33 @@
+// Linux declarations that `import Glibc` does not expose.
+#ifndef CLINUX_H
+#define CLINUX_H
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+
+#include <linux/netfilter_ipv4.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/inotify.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <sys/un.h>
+
+/// accept4(2) with SOCK_NONBLOCK | SOCK_CLOEXEC. Returns the socket or -1 with errno set.
+int clinux_accept(int listener, struct sockaddr_storage *address, socklen_t *length);
+
+/// A non-blocking, close-on-exec stream socket of the given family, or -1 with errno set.
+int clinux_stream_socket(int family);
+
+/// epoll_event is packed and its data a union: these two spare Swift the layout.
+void clinux_event_set(struct epoll_event *event, uint32_t mask, uint64_t token);
+static inline uint64_t clinux_event_token(const struct epoll_event *event) { return event->data.u64; }
+
+/// Names the calling thread (15 bytes are kept).
+void clinux_name_thread(const char *name);
+
+#endif

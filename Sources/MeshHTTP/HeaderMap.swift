@@ -1,0 +1,425 @@
+import Glibc
+import MeshNet
+
+/// The fields of one message head (or trailer section), in order, names in lower case.
+///
+/// Pseudo-headers are fields too, so that matchers and formatters need no special case; `Host` is
+/// kept as `:authority`. Everything lives in one arena that a stream recycles, so a request allocates
+/// nothing here. Values read out are borrowed: valid until the next mutation of the map.
+package final class HeaderMap {
+    private struct Entry {
+        var nameOffset: UInt32
+        var valueOffset: UInt32
+        var valueLength: UInt32
+        var nameLength: UInt16
+        /// A ``KnownHeader``, or `KnownHeader.count`.
+        var known: UInt8
+        var isRemoved: Bool
+        /// The name as the peer wrote it, same length; 0 where it was not kept.
+        var originalNameOffset: UInt32
+    }
+
+    private var arena: UnsafeMutableRawPointer
+    private var arenaUsed = 0
+    private var arenaCapacity: Int
+    private var entries: UnsafeMutablePointer<Entry>
+    private var entryCount = 0
+    private var entryCapacity: Int
+    /// For each known header the index of its first live entry, or `none`.
+    private let firstKnown: UnsafeMutablePointer<UInt16>
+
+    private static let none = UInt16.max
+    /// A usual request head and what the proxy adds to it.
+    private static let arenaCapacityMin = 1536
+    private static let entryCapacityMin = 32
+
+    /// Live fields, pseudo-headers included.
+    package private(set) var count = 0
+    /// Bytes of all live names and values.
+    package private(set) var byteSize = 0
+
+    package init() {
+        arenaCapacity = Self.arenaCapacityMin
+        entryCapacity = Self.entryCapacityMin
+        arena = .allocate(byteCount: arenaCapacity, alignment: 16)
+        entries = .allocate(capacity: entryCapacity)
+        firstKnown = .allocate(capacity: Int(KnownHeader.count))
+        firstKnown.initialize(repeating: Self.none, count: Int(KnownHeader.count))
+    }
+
+    deinit {
+        arena.deallocate()
+        entries.deallocate()
+        firstKnown.deallocate()
+    }
+
+    /// Forgets all fields; keeps the storage unless an unusual message made it large.
+    package func removeAll() {
+        for at in 0..<entryCount {
+            let known = entries[at].known
+            if known < KnownHeader.count { firstKnown[Int(known)] = Self.none }
+        }
+        entryCount = 0
+        arenaUsed = 0
+        count = 0
+        byteSize = 0
+        if arenaCapacity > Self.arenaCapacityMin * 8 {
+            arena.deallocate()
+            arenaCapacity = Self.arenaCapacityMin
+            arena = .allocate(byteCount: arenaCapacity, alignment: 16)
+        }
+    }
+
+    // MARK: Reading
+
+    /// The first value of the field, or nil where there is none.
+    package subscript(_ header: KnownHeader) -> Bytes? {
+        let at = firstKnown[Int(header.rawValue)]
+        return at == Self.none ? nil : value(Int(at))
+    }
+
+    package func contains(_ header: KnownHeader) -> Bool {
+        firstKnown[Int(header.rawValue)] != Self.none
+    }
+
+    package func first(_ name: HeaderName) -> Bytes? {
+        if let known = name.known { return self[known] }
+        var text = name.text
+        return text.withUTF8 { wanted in
+            for at in 0..<entryCount where matches(at, Bytes(wanted)) { return value(at) }
+            return nil
+        }
+    }
+
+    package func first(_ name: Bytes) -> Bytes? {
+        let known = KnownHeader.index(of: name)
+        if known < KnownHeader.count {
+            let at = firstKnown[Int(known)]
+            return at == Self.none ? nil : value(Int(at))
+        }
+        for at in 0..<entryCount where matches(at, name) { return value(at) }
+        return nil
+    }
+
+    /// How many fields have this name.
+    package func occurrences(_ header: KnownHeader) -> Int {
+        let first = firstKnown[Int(header.rawValue)]
+        guard first != Self.none else { return 0 }
+        var found = 0
+        for at in Int(first)..<entryCount
+        where entries[at].known == header.rawValue && !entries[at].isRemoved { found += 1 }
+        return found
+    }
+
+    /// Calls `body` with each value of the field, in order.
+    package func forEachValue(_ name: HeaderName, _ body: (Bytes) -> Void) {
+        var text = name.text
+        text.withUTF8 { wanted in
+            for at in 0..<entryCount where matches(at, Bytes(wanted)) { body(value(at)) }
+        }
+    }
+
+    /// Calls `body` with each live field, in order. The map must not be mutated meanwhile.
+    package func forEach(_ body: (_ name: Bytes, _ value: Bytes) -> Void) {
+        for at in 0..<entryCount where !entries[at].isRemoved { body(name(at), value(at)) }
+    }
+
+    /// As ``forEach(_:)``, with the known header where it is one, and the name as the peer wrote it
+    /// where that was kept.
+    package func forEachField(
+        _ body: (_ known: KnownHeader?, _ name: Bytes, _ original: Bytes?, _ value: Bytes) -> Void
+    ) {
+        for at in 0..<entryCount where !entries[at].isRemoved {
+            let entry = entries[at]
+            let original =
+                entry.originalNameOffset == 0
+                ? nil : Bytes(start: arena + Int(entry.originalNameOffset), count: Int(entry.nameLength))
+            body(KnownHeader(rawValue: entry.known), name(at), original, value(at))
+        }
+    }
+
+    /// The value as text; for cold paths.
+    package func string(_ header: KnownHeader) -> String? { self[header].map { String(bytes: $0) } }
+
+    package func string(_ name: HeaderName) -> String? { first(name).map { String(bytes: $0) } }
+
+    /// All values joined with a comma, as Envoy's header matchers see a repeated field.
+    package func joined(_ name: HeaderName) -> String? {
+        var result: String?
+        forEachValue(name) { value in
+            let text = String(bytes: value)
+            result = result.map { $0 + "," + text } ?? text
+        }
+        return result
+    }
+
+    // MARK: Writing. Names are lower-cased on the way in; values may point into this very map.
+
+    package func append(_ header: KnownHeader, _ value: Bytes) {
+        let name = header.name
+        insert(Bytes(start: name.utf8Start, count: name.utf8CodeUnitCount), value, known: header.rawValue)
+    }
+
+    package func append(_ header: KnownHeader, _ value: StaticString) {
+        append(header, Bytes(start: value.utf8Start, count: value.utf8CodeUnitCount))
+    }
+
+    package func append(_ header: KnownHeader, _ value: String) {
+        var value = value
+        value.withUTF8 { append(header, Bytes($0)) }
+    }
+
+    package func append(_ name: HeaderName, _ value: Bytes) {
+        var text = name.text
+        text.withUTF8 {
+            insert(Bytes($0), value, known: name.known?.rawValue ?? KnownHeader.count)
+        }
+    }
+
+    package func append(_ name: HeaderName, _ value: String) {
+        var value = value
+        value.withUTF8 { append(name, Bytes($0)) }
+    }
+
+    /// Appends a field as it came over the wire. The name must be a non-empty token.
+    ///
+    /// - Parameter keepingCase: also keep the peer's spelling (envoy: preserve_case).
+    package func append(wireName: Bytes, value: Bytes, keepingCase: Bool = false) {
+        reserve(wireName.count * 2 + value.count, near: value)
+        let lower = arena + arenaUsed
+        for at in 0..<wireName.count {
+            let byte = wireName[at]
+            let isUpper = byte &- 0x41 < 26
+            lower.storeBytes(of: isUpper ? byte | 0x20 : byte, toByteOffset: at, as: UInt8.self)
+        }
+        let nameBytes = Bytes(start: lower, count: wireName.count)
+        let known = KnownHeader.index(of: nameBytes)
+        let nameOffset = arenaUsed
+        arenaUsed += wireName.count
+        var originalOffset = 0
+        if keepingCase, let base = wireName.baseAddress {
+            originalOffset = arenaUsed
+            memcpy(arena + arenaUsed, base, wireName.count)
+            arenaUsed += wireName.count
+        }
+        if known == KnownHeader.host.rawValue {
+            let name = KnownHeader.authority.name
+            insert(
+                Bytes(start: name.utf8Start, count: name.utf8CodeUnitCount), value,
+                known: KnownHeader.authority.rawValue)
+            return
+        }
+        add(
+            nameOffset: nameOffset, nameLength: wireName.count, original: originalOffset, value, known: known)
+    }
+
+    package func set(_ header: KnownHeader, _ value: Bytes) {
+        // The common case replaces in place: the field keeps its position.
+        let at = firstKnown[Int(header.rawValue)]
+        guard at != Self.none else { return append(header, value) }
+        if occurrences(header) > 1 { removeAllButFirst(header) }
+        replaceValue(Int(at), value)
+    }
+
+    package func set(_ header: KnownHeader, _ value: StaticString) {
+        set(header, Bytes(start: value.utf8Start, count: value.utf8CodeUnitCount))
+    }
+
+    package func set(_ header: KnownHeader, _ value: String) {
+        var value = value
+        value.withUTF8 { set(header, Bytes($0)) }
+    }
+
+    package func set(_ header: KnownHeader, decimal value: Int) {
+        withUnsafeTemporaryAllocation(byteCount: 20, alignment: 1) { scratch in
+            var rest = value.magnitude
+            var at = 20
+            repeat {
+                at &-= 1
+                scratch[at] = 0x30 &+ UInt8(truncatingIfNeeded: rest % 10)
+                rest /= 10
+            } while rest > 0
+            set(header, Bytes(rebasing: scratch[at...]))
+        }
+    }
+
+    /// Replaces all fields of this name by one at the end of the map.
+    package func set(_ name: HeaderName, _ value: Bytes) {
+        if let known = name.known { return set(known, value) }
+        withCopy(of: value) { copy in
+            remove(name)
+            append(name, copy)
+        }
+    }
+
+    package func set(_ name: HeaderName, _ value: String) {
+        var value = value
+        value.withUTF8 { set(name, Bytes($0)) }
+    }
+
+    /// Removes all fields of this name; says whether there were any.
+    @discardableResult
+    package func remove(_ header: KnownHeader) -> Bool {
+        let first = firstKnown[Int(header.rawValue)]
+        guard first != Self.none else { return false }
+        for at in Int(first)..<entryCount
+        where entries[at].known == header.rawValue && !entries[at].isRemoved { tombstone(at) }
+        firstKnown[Int(header.rawValue)] = Self.none
+        return true
+    }
+
+    @discardableResult
+    package func remove(_ name: HeaderName) -> Bool {
+        if let known = name.known { return remove(known) }
+        var text = name.text
+        return text.withUTF8 { wanted in
+            var removed = false
+            for at in 0..<entryCount where matches(at, Bytes(wanted)) {
+                tombstone(at)
+                removed = true
+            }
+            return removed
+        }
+    }
+
+    /// Removes every field the predicate accepts.
+    package func remove(where isUnwanted: (_ name: Bytes, _ value: Bytes) -> Bool) {
+        for at in 0..<entryCount where !entries[at].isRemoved && isUnwanted(name(at), value(at)) {
+            tombstone(at)
+            let known = entries[at].known
+            if known < KnownHeader.count, firstKnown[Int(known)] == UInt16(at) {
+                firstKnown[Int(known)] = Self.none
+                for next in (at + 1)..<max(entryCount, at + 1)
+                where entries[next].known == known && !entries[next].isRemoved {
+                    firstKnown[Int(known)] = UInt16(next)
+                    break
+                }
+            }
+        }
+    }
+
+    /// Replaces this map's fields by a copy of another's.
+    package func copy(from other: HeaderMap) {
+        removeAll()
+        reserve(other.arenaUsed, near: Bytes(start: nil, count: 0))
+        other.forEachField { known, name, original, value in
+            if let original {
+                append(wireName: original, value: value, keepingCase: true)
+            } else {
+                insert(name, value, known: known?.rawValue ?? KnownHeader.count)
+            }
+        }
+    }
+
+    // MARK: Storage
+
+    private func name(_ at: Int) -> Bytes {
+        Bytes(start: arena + Int(entries[at].nameOffset), count: Int(entries[at].nameLength))
+    }
+
+    private func value(_ at: Int) -> Bytes {
+        Bytes(start: arena + Int(entries[at].valueOffset), count: Int(entries[at].valueLength))
+    }
+
+    private func matches(_ at: Int, _ wanted: Bytes) -> Bool {
+        !entries[at].isRemoved && Int(entries[at].nameLength) == wanted.count
+            && name(at).equals(wanted)
+    }
+
+    private func tombstone(_ at: Int) {
+        entries[at].isRemoved = true
+        count -= 1
+        byteSize -= Int(entries[at].nameLength) + Int(entries[at].valueLength)
+    }
+
+    private func removeAllButFirst(_ header: KnownHeader) {
+        let first = Int(firstKnown[Int(header.rawValue)])
+        for at in (first + 1)..<entryCount
+        where entries[at].known == header.rawValue && !entries[at].isRemoved { tombstone(at) }
+    }
+
+    private func replaceValue(_ at: Int, _ value: Bytes) {
+        byteSize += value.count - Int(entries[at].valueLength)
+        if value.count <= Int(entries[at].valueLength), let base = value.baseAddress {
+            memmove(arena + Int(entries[at].valueOffset), base, value.count)
+        } else if value.count > 0 {
+            entries[at].valueOffset = UInt32(store(value))
+        }
+        entries[at].valueLength = UInt32(value.count)
+    }
+
+    private func insert(_ name: Bytes, _ value: Bytes, known: UInt8) {
+        withStable(value, reserving: name.count + value.count) { value in
+            let nameOffset = store(name)
+            add(nameOffset: nameOffset, nameLength: name.count, original: 0, value, known: known)
+        }
+    }
+
+    private func add(nameOffset: Int, nameLength: Int, original: Int, _ value: Bytes, known: UInt8) {
+        if entryCount == entryCapacity { growEntries() }
+        let valueOffset = store(value)
+        entries[entryCount] = Entry(
+            nameOffset: UInt32(nameOffset), valueOffset: UInt32(valueOffset),
+            valueLength: UInt32(value.count), nameLength: UInt16(nameLength), known: known,
+            isRemoved: false, originalNameOffset: UInt32(original))
+        if known < KnownHeader.count, firstKnown[Int(known)] == Self.none {
+            firstKnown[Int(known)] = UInt16(entryCount)
+        }
+        entryCount += 1
+        count += 1
+        byteSize += nameLength + value.count
+    }
+
+    /// Copies into the arena, which must have been given room where the source lies inside it.
+    private func store(_ source: Bytes) -> Int {
+        guard let base = source.baseAddress, source.count > 0 else { return arenaUsed }
+        let isInside = base >= UnsafeRawPointer(arena) && base < UnsafeRawPointer(arena + arenaCapacity)
+        let inner = base - UnsafeRawPointer(arena)
+        if arenaCapacity - arenaUsed < source.count { growArena(source.count) }
+        let offset = arenaUsed
+        memcpy(arena + offset, isInside ? UnsafeRawPointer(arena) + inner : base, source.count)
+        arenaUsed += source.count
+        return offset
+    }
+
+    /// Grows the arena first, then calls `body` with the value where it now lies.
+    private func withStable(_ value: Bytes, reserving size: Int, _ body: (Bytes) -> Void) {
+        guard arenaCapacity - arenaUsed < size, let base = value.baseAddress,
+            base >= UnsafeRawPointer(arena), base < UnsafeRawPointer(arena + arenaCapacity)
+        else { return body(value) }
+        let inner = base - UnsafeRawPointer(arena)
+        growArena(size)
+        body(Bytes(start: UnsafeRawPointer(arena) + inner, count: value.count))
+    }
+
+    private func withCopy(of value: Bytes, _ body: (Bytes) -> Void) {
+        withUnsafeTemporaryAllocation(byteCount: max(1, value.count), alignment: 1) { copy in
+            copy.copyMemory(from: value)
+            body(Bytes(rebasing: copy[..<value.count]))
+        }
+    }
+
+    private func reserve(_ size: Int, near value: Bytes) {
+        if arenaCapacity - arenaUsed < size { growArena(size) }
+    }
+
+    private func growArena(_ size: Int) {
+        var wanted = arenaCapacity * 2
+        while wanted - arenaUsed < size { wanted *= 2 }
+        let fresh = UnsafeMutableRawPointer.allocate(byteCount: wanted, alignment: 16)
+        memcpy(fresh, arena, arenaUsed)
+        arena.deallocate()
+        arena = fresh
+        arenaCapacity = wanted
+    }
+
+    private func growEntries() {
+        // Codecs limit the count of fields far below the 65,535 that the index can name.
+        precondition(entryCapacity < 32_768, "header map: too many fields")
+        let fresh = UnsafeMutablePointer<Entry>.allocate(capacity: entryCapacity * 2)
+        fresh.moveInitialize(from: entries, count: entryCount)
+        entries.deallocate()
+        entries = fresh
+        entryCapacity *= 2
+    }
+}

@@ -1,0 +1,148 @@
+import Glibc
+
+/// Bytes that somebody else owns. Valid only during the call that receives them.
+package typealias Bytes = UnsafeRawBufferPointer
+
+/// A contiguous queue of bytes: append at the tail, consume at the head.
+///
+/// It owns its storage and gives it back as soon as it is empty and told so with ``release()``: an
+/// idle connection holds no buffer. Growth doubles; the owner keeps the size within its named limit.
+package struct ByteBuffer: ~Copyable {
+    private var storage: UnsafeMutableRawPointer?
+    private var head = 0
+    private var tail = 0
+    private var capacity = 0
+
+    /// First allocation: a request or response head with a small body fits without growing.
+    private static let capacityMin = 4096
+
+    package init() {}
+
+    deinit { free(storage) }
+
+    package var count: Int { tail &- head }
+    package var isEmpty: Bool { tail == head }
+
+    /// The bytes not yet consumed. Valid until the next mutation.
+    package var bytes: Bytes { Bytes(start: storage.map { $0 + head }, count: tail &- head) }
+
+    /// Room for at least `size` more bytes; what is written there counts after ``commit(_:)``.
+    package mutating func reserve(_ size: Int) -> UnsafeMutableRawBufferPointer {
+        if capacity &- tail < size { grow(size) }
+        guard let storage else { return UnsafeMutableRawBufferPointer(start: nil, count: 0) }
+        return UnsafeMutableRawBufferPointer(start: storage + tail, count: capacity &- tail)
+    }
+
+    package mutating func commit(_ size: Int) {
+        precondition(size <= capacity - tail)
+        tail &+= size
+    }
+
+    package mutating func consume(_ size: Int) {
+        precondition(size <= tail - head)
+        head &+= size
+        if head == tail {
+            head = 0
+            tail = 0
+        }
+    }
+
+    package mutating func clear() {
+        head = 0
+        tail = 0
+    }
+
+    /// Gives the storage back. The bytes must have been consumed or be unwanted.
+    package mutating func release() {
+        free(storage)
+        storage = nil
+        head = 0
+        tail = 0
+        capacity = 0
+    }
+
+    package mutating func append(_ source: Bytes) {
+        guard let base = source.baseAddress, source.count > 0 else { return }
+        if capacity &- tail < source.count { grow(source.count) }
+        guard let storage else { return }
+        memcpy(storage + tail, base, source.count)
+        tail &+= source.count
+    }
+
+    package mutating func append(_ text: StaticString) {
+        append(Bytes(start: text.utf8Start, count: text.utf8CodeUnitCount))
+    }
+
+    package mutating func append(_ text: String) {
+        var text = text
+        text.withUTF8 { append(Bytes($0)) }
+    }
+
+    package mutating func append(byte: UInt8) {
+        if capacity == tail { grow(1) }
+        guard let storage else { return }
+        storage.storeBytes(of: byte, toByteOffset: tail, as: UInt8.self)
+        tail &+= 1
+    }
+
+    package mutating func append(decimal value: Int) {
+        append(digits: value.magnitude, negative: value < 0, radix: 10)
+    }
+
+    /// Lower-case hexadecimal without prefix, as chunk sizes are written (RFC 9112 §7.1).
+    package mutating func append(hexadecimal value: Int) {
+        append(digits: value.magnitude, negative: value < 0, radix: 16)
+    }
+
+    private mutating func append(digits: UInt, negative: Bool, radix: UInt) {
+        // 20 decimal digits of UInt.max and a sign.
+        withUnsafeTemporaryAllocation(byteCount: 24, alignment: 1) { scratch in
+            var rest = digits
+            var at = 24
+            repeat {
+                let digit = UInt8(truncatingIfNeeded: rest % radix)
+                at &-= 1
+                scratch[at] = digit < 10 ? 0x30 &+ digit : 0x57 &+ digit
+                rest /= radix
+            } while rest > 0
+            if negative {
+                at &-= 1
+                scratch[at] = 0x2D
+            }
+            append(Bytes(rebasing: scratch[at...]))
+        }
+    }
+
+    private mutating func grow(_ size: Int) {
+        let used = tail - head
+        if head > 0, capacity - used >= size, let storage {
+            memmove(storage, storage + head, used)
+        } else {
+            var wanted = max(capacity * 2, Self.capacityMin)
+            while wanted - used < size { wanted *= 2 }
+            guard let fresh = malloc(wanted) else { fatalError("out of memory: \(wanted) bytes") }
+            if let storage, used > 0 { memcpy(fresh, storage + head, used) }
+            free(storage)
+            storage = fresh
+            capacity = wanted
+        }
+        head = 0
+        tail = used
+    }
+}
+
+extension UnsafeRawBufferPointer {
+    /// Compares with ASCII text, byte by byte.
+    package func equals(_ text: StaticString) -> Bool {
+        count == text.utf8CodeUnitCount && (count == 0 || memcmp(baseAddress!, text.utf8Start, count) == 0)
+    }
+
+    package func equals(_ other: UnsafeRawBufferPointer) -> Bool {
+        count == other.count && (count == 0 || memcmp(baseAddress!, other.baseAddress!, count) == 0)
+    }
+}
+
+extension String {
+    /// Copies the bytes; ill-formed UTF-8 is repaired with U+FFFD.
+    package init(bytes: Bytes) { self = String(decoding: bytes, as: UTF8.self) }
+}

@@ -1,0 +1,26 @@
+/// Where a codec writes and whose reading it governs: a ``Connection``, or a test's stand-in.
+///
+/// A codec appends to ``output`` and then says so once with ``outputGrew()``. The owner writes it to
+/// the wire at the end of the loop's iteration, in one system call.
+package class ByteSink {
+    /// Plaintext on its way to the peer.
+    package var output = ByteBuffer()
+
+    package init() {}
+
+    /// ``output`` has new bytes. Cheap to repeat.
+    package func outputGrew() {}
+
+    /// Bytes handed over but not yet taken by the kernel, ``output`` included.
+    package var bufferedBytes: Int { output.count }
+
+    /// Stop delivering received bytes. Calls are counted; each needs its ``resumeReading()``.
+    package func pauseReading() { readPauses += 1 }
+
+    /// Undo one ``pauseReading()``. Bytes that were left unconsumed are delivered again later in the
+    /// same iteration, never from inside this call.
+    package func resumeReading() { readPauses -= 1 }
+
+    /// How many pauses are in force.
+    package var readPauses = 0
+}

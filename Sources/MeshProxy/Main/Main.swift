@@ -1,0 +1,6 @@
+import MeshProxy
+
+@main
+enum Main {
+    static func main() {}
+}
