@@ -1,0 +1,103 @@
+import MeshHTTP
+import MeshNet
+
+/// What is known of one downstream connection for its whole life; shared by its streams.
+package final class ConnectionInfo {
+    /// Unique in the process.
+    package var id: UInt64 = 0
+    /// The peer as the kernel saw it.
+    package var directRemoteAddress: SocketAddress
+    /// The peer after PROXY protocol; the direct one otherwise.
+    package var remoteAddress: SocketAddress
+    package var localAddress: SocketAddress
+    /// Set once the handshake is complete.
+    package var tls: TLSConnectionInfo?
+    /// SNI, by TLS or by the TLS inspector.
+    package var requestedServerName = ""
+    /// `%DOWNSTREAM_TRANSPORT_FAILURE_REASON%`.
+    package var transportFailureReason = ""
+    /// `%CONNECTION_TERMINATION_DETAILS%`.
+    package var terminationDetails = ""
+    package var filterChainName = ""
+    package var listenerName = ""
+    package var start: Instant
+    package var startWall: WallTime
+
+    package init(
+        remoteAddress: SocketAddress, localAddress: SocketAddress, start: Instant, startWall: WallTime
+    ) {
+        directRemoteAddress = remoteAddress
+        self.remoteAddress = remoteAddress
+        self.localAddress = localAddress
+        self.start = start
+        self.startWall = startWall
+    }
+}
+
+/// A value of dynamic metadata (google.protobuf.Value).
+package indirect enum MetadataValue: Hashable, Sendable {
+    case null
+    case bool(Bool)
+    case number(Double)
+    case string(String)
+    case list([MetadataValue])
+    case structure([String: MetadataValue])
+}
+
+/// Everything one request, or one raw TCP connection, leaves behind for logs, stats and policy.
+package final class StreamInfo {
+    package let connection: ConnectionInfo
+
+    package var startWall: WallTime
+    package var start: Instant
+    /// Points in time; nil until reached.
+    package var lastDownstreamByteReceived: Instant?
+    package var firstUpstreamByteSent: Instant?
+    package var lastUpstreamByteSent: Instant?
+    package var firstUpstreamByteReceived: Instant?
+    package var lastUpstreamByteReceived: Instant?
+    package var firstDownstreamByteSent: Instant?
+    package var lastDownstreamByteSent: Instant?
+    package var end: Instant?
+
+    /// Nil for raw TCP.
+    package var httpVersion: HTTPVersion?
+    /// Zero where no response head was sent.
+    package var responseCode = 0
+    package var responseCodeDetails = ""
+    package var flags: ResponseFlags = []
+    /// Bytes of the body (of the connection, for raw TCP).
+    package var bytesReceived: UInt64 = 0
+    package var bytesSent: UInt64 = 0
+    /// Bytes of head and body on the wire.
+    package var wireBytesReceived: UInt64 = 0
+    package var wireBytesSent: UInt64 = 0
+    package var upstreamWireBytesReceived: UInt64 = 0
+    package var upstreamWireBytesSent: UInt64 = 0
+
+    /// The client: the connection's peer, or what a trusted `x-forwarded-for` says.
+    package var remoteAddress: SocketAddress
+    package var routeName = ""
+    package var virtualHostName = ""
+    package var clusterName = ""
+    package var upstreamHost: SocketAddress?
+    package var upstreamHostName = ""
+    package var upstreamLocalAddress: SocketAddress?
+    package var upstreamTLS: TLSConnectionInfo?
+    package var upstreamTransportFailureReason = ""
+    package var upstreamConnectionID: UInt64 = 0
+    package var attemptCount = 0
+    package var localReplyBody = ""
+    package var connectionTerminationDetails = ""
+    /// By filter name (namespace), then key.
+    package var dynamicMetadata: [String: [String: MetadataValue]] = [:]
+    package var routeMetadata: [String: [String: MetadataValue]] = [:]
+    package var filterState: [String: String] = [:]
+
+    package init(connection: ConnectionInfo, start: Instant, startWall: WallTime) {
+        self.connection = connection
+        self.start = start
+        self.startWall = startWall
+        remoteAddress = connection.remoteAddress
+    }
+}
