@@ -1,0 +1,218 @@
+import MeshNet
+import Synchronization
+
+/// What a histogram's values count.
+package enum HistogramUnit: UInt8, Sendable {
+    case unspecified, bytes, microseconds, milliseconds
+}
+
+/// A distribution (Envoy's `Histogram`): one worker's bins.
+///
+/// Bins are log-linear with two significant decimal digits, as libcircllhist's, so that quantiles
+/// equal Envoy's. One thread records; a decade of bins is allocated with its first value.
+package struct Histogram: @unchecked Sendable {
+    /// Word 0 counts zeros; word 1 + d holds the address of decade d's 90 bins, or 0.
+    fileprivate let words: StatsCell
+
+    package func record(_ value: UInt64) {
+        guard value > 0 else { return Self.increment(words) }
+        // The two leading digits: 10...99, of which 7 is 70.
+        var leading = value
+        var decade = 1
+        if value < 10 {
+            leading = value &* 10
+            decade = 0
+        }
+        while leading >= 100 {
+            leading /= 10
+            decade &+= 1
+        }
+        let slot = words + (1 &+ decade)
+        let known = UnsafeMutableRawPointer(
+            bitPattern: UInt(slot.pointee.load(ordering: .relaxed))
+        )
+        let bins = known.map { $0.assumingMemoryBound(to: Atomic<UInt64>.self) } ?? addDecade(slot)
+        Self.increment(bins + Int(truncatingIfNeeded: leading &- 10))
+    }
+
+    @inline(never)
+    private func addDecade(_ slot: StatsCell) -> StatsCell {
+        let bins = StatsArena.makeCells(HistogramBins.binsPerDecade)
+        // Releasing: a scraper that sees the address sees zeroed bins.
+        slot.pointee.store(UInt64(UInt(bitPattern: bins)), ordering: .releasing)
+        return bins
+    }
+
+    @inline(__always)
+    private static func increment(_ cell: StatsCell) {
+        cell.pointee.store(cell.pointee.load(ordering: .relaxed) &+ 1, ordering: .relaxed)
+    }
+}
+
+/// One histogram over all workers, seen by the scraping thread.
+package final class HistogramMetric: @unchecked Sendable {
+    package let name: String
+    package let unit: HistogramUnit
+    /// Upper bounds of the cumulative buckets that Prometheus is shown.
+    package let bounds: [Double]
+    private let shards: [StatsCell]
+    private let intervals = Mutex(Intervals())
+
+    private struct Intervals {
+        /// Everything up to the end of the last interval.
+        var past = HistogramBins()
+        /// What the last full interval brought.
+        var last = HistogramBins()
+    }
+
+    /// Envoy's, in milliseconds or whatever the unit is.
+    static let defaultBounds: [Double] = [
+        0.5, 1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000, 300_000,
+        600_000, 1_800_000, 3_600_000,
+    ]
+
+    init(name: String, unit: HistogramUnit, shards: Int, bounds: [Double]) {
+        self.name = name
+        self.unit = unit
+        self.bounds = bounds
+        self.shards = (0..<shards).map { _ in
+            StatsArena.makeCells(1 + HistogramBins.decades)
+        }
+    }
+
+    func handle(shard: Int) -> Histogram { Histogram(words: shards[shard]) }
+
+    /// All values since the start.
+    package func cumulative() -> HistogramBins {
+        var bins = HistogramBins()
+        for words in shards {
+            bins.add(0, words.pointee.load(ordering: .relaxed))
+            for decade in 0..<HistogramBins.decades {
+                let address = words[1 + decade].load(ordering: .acquiring)
+                guard let raw = UnsafeMutableRawPointer(bitPattern: UInt(address)) else { continue }
+                let cells = raw.assumingMemoryBound(to: Atomic<UInt64>.self)
+                for at in 0..<HistogramBins.binsPerDecade {
+                    bins.add(
+                        1 + decade * HistogramBins.binsPerDecade + at,
+                        cells[at].load(ordering: .relaxed)
+                    )
+                }
+            }
+        }
+        bins.sort()
+        return bins
+    }
+
+    /// Values of the last full interval.
+    package func interval() -> HistogramBins { intervals.withLock { $0.last } }
+
+    func endInterval() {
+        let now = cumulative()
+        intervals.withLock { state in
+            state.last = now.subtracting(state.past)
+            state.past = now
+        }
+    }
+}
+
+/// Counts of values by log-linear bin, sparse and in ascending order. A value.
+package struct HistogramBins: Sendable {
+    /// Decades of an unsigned 64-bit number: 1...9, 10...99, and so on.
+    static let decades = 20
+    /// Leading digits 10 to 99.
+    static let binsPerDecade = 90
+
+    /// Bin 0 is zero; bin 1 + 90 d + m holds values of decade d that begin with digits 10 + m.
+    private var bins: [(bin: Int, count: UInt64)] = []
+
+    package init() {}
+
+    mutating func add(_ bin: Int, _ count: UInt64) {
+        if count > 0 { bins.append((bin, count)) }
+    }
+
+    /// Orders the bins and joins those that several workers brought.
+    mutating func sort() {
+        bins.sort { $0.bin < $1.bin }
+        var joined: [(bin: Int, count: UInt64)] = []
+        joined.reserveCapacity(bins.count)
+        for entry in bins {
+            if joined.last?.bin == entry.bin {
+                joined[joined.count - 1].count += entry.count
+            } else {
+                joined.append(entry)
+            }
+        }
+        bins = joined
+    }
+
+    func subtracting(_ past: HistogramBins) -> HistogramBins {
+        var before: [Int: UInt64] = [:]
+        for entry in past.bins { before[entry.bin] = entry.count }
+        var rest = HistogramBins()
+        for entry in bins { rest.add(entry.bin, entry.count &- (before[entry.bin] ?? 0)) }
+        return rest
+    }
+
+    /// Smallest value of a bin and its width.
+    private static func extent(_ bin: Int) -> (left: Double, width: Double) {
+        guard bin > 0 else { return (0, 0) }
+        let leading = Double((bin - 1) % binsPerDecade + 10)
+        var width = 0.1
+        for _ in 0..<((bin - 1) / binsPerDecade) { width *= 10 }
+        // 0.1 has no exact form; whole numbers do.
+        if bin > binsPerDecade { width.round() }
+        return (bin <= binsPerDecade ? leading / 10 : leading * width, width)
+    }
+
+    package var sampleCount: UInt64 { bins.reduce(0) { $0 &+ $1.count } }
+
+    /// The sum of all values, each taken at the middle of its bin.
+    package var sampleSum: Double {
+        bins.reduce(0) { sum, entry in
+            let (left, width) = Self.extent(entry.bin)
+            return sum + (left + width / 2) * Double(entry.count)
+        }
+    }
+
+    /// How many values lie in bins that end at or below `bound`.
+    package func count(atMost bound: Double) -> UInt64 {
+        var count: UInt64 = 0
+        for entry in bins {
+            let (left, width) = Self.extent(entry.bin)
+            guard left + width <= bound else { break }
+            count &+= entry.count
+        }
+        return count
+    }
+
+    /// Values at the given ascending quantiles (0...1), by linear interpolation within a bin; NaN
+    /// where there are no values.
+    package func quantiles(_ wanted: [Double]) -> [Double] {
+        guard let first = bins.first else { return wanted.map { _ in .nan } }
+        let total = Double(sampleCount)
+        var at = 0
+        var lower = 0.0
+        var upper = Double(first.count)
+        return wanted.map { quantile in
+            let target = total * quantile
+            while at < bins.count - 1, upper < target {
+                at += 1
+                lower = upper
+                upper += Double(bins[at].count)
+            }
+            let (left, width) = Self.extent(bins[at].bin)
+            if lower == target { return left }
+            if upper == target { return left + width }
+            return left + (target - lower) / (upper - lower) * width
+        }
+    }
+
+    /// `(lower bound, width, count)` of every bin that holds values, ascending.
+    package var detail: [(left: Double, width: Double, count: UInt64)] {
+        bins.map { entry in
+            let (left, width) = Self.extent(entry.bin)
+            return (left, width, entry.count)
+        }
+    }
+}
