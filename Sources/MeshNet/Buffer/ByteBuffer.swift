@@ -134,7 +134,8 @@ package struct ByteBuffer: ~Copyable {
 extension UnsafeRawBufferPointer {
     /// Compares with ASCII text, byte by byte.
     package func equals(_ text: StaticString) -> Bool {
-        count == text.utf8CodeUnitCount && (count == 0 || memcmp(baseAddress!, text.utf8Start, count) == 0)
+        count == text.utf8CodeUnitCount
+            && (count == 0 || memcmp(baseAddress!, text.utf8Start, count) == 0)
     }
 
     package func equals(_ other: UnsafeRawBufferPointer) -> Bool {

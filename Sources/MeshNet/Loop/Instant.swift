@@ -44,7 +44,9 @@ package struct Nanoseconds: Comparable, Hashable, Sendable {
     package var milliseconds: Int64 { count / 1_000_000 }
     package var microseconds: Int64 { count / 1_000 }
 
-    package static func < (left: Nanoseconds, right: Nanoseconds) -> Bool { left.count < right.count }
+    package static func < (left: Nanoseconds, right: Nanoseconds) -> Bool {
+        left.count < right.count
+    }
 }
 
 /// Time of day, in nanoseconds since 1970-01-01T00:00:00Z.

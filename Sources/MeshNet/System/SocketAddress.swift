@@ -74,7 +74,8 @@ extension IPAddress: CustomStringConvertible {
             return "\(low >> 24 & 255).\(low >> 16 & 255).\(low >> 8 & 255).\(low & 255)"
         }
         var address = in6
-        return withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(INET6_ADDRSTRLEN)) { text in
+        return withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(INET6_ADDRSTRLEN)) {
+            text in
             guard let base = text.baseAddress,
                 inet_ntop(AF_INET6, &address, base, socklen_t(text.count)) != nil
             else { return "" }
@@ -95,10 +96,12 @@ package struct CIDR: Hashable, Sendable {
         if address.isIPv6 {
             self.address = IPAddress(
                 ipv6High: address.high & Self.mask(prefixLength),
-                low: address.low & Self.mask(prefixLength - 64))
+                low: address.low & Self.mask(prefixLength - 64)
+            )
         } else {
             self.address = IPAddress(
-                ipv4: UInt32(truncatingIfNeeded: address.low & Self.mask(prefixLength + 32)))
+                ipv4: UInt32(truncatingIfNeeded: address.low & Self.mask(prefixLength + 32))
+            )
         }
     }
 
@@ -183,7 +186,9 @@ package enum SocketAddress: Hashable, Sendable {
             }
         }
         return withUnsafePointer(to: &storage) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { body($0, socklen_t(length)) }
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                body($0, socklen_t(length))
+            }
         }
     }
 
@@ -199,7 +204,8 @@ extension SocketAddress: CustomStringConvertible {
     /// `10.0.0.1:80`, `[::1]:80`, or the path.
     package var description: String {
         switch self {
-        case .ip(let address, let port): address.isIPv6 ? "[\(address)]:\(port)" : "\(address):\(port)"
+        case .ip(let address, let port):
+            address.isIPv6 ? "[\(address)]:\(port)" : "\(address):\(port)"
         case .unix(let path): path
         }
     }

@@ -19,10 +19,18 @@ package final class CertificateInfo: Sendable {
     package let chainPEM: String
 
     package init(
-        uriSANs: [String] = [], dnsSANs: [String] = [], ipSANs: [String] = [],
-        emailSANs: [String] = [], subject: String = "", issuer: String = "", serial: String = "",
-        sha256: String = "", notBefore: WallTime = WallTime(nanoseconds: 0),
-        notAfter: WallTime = WallTime(nanoseconds: .max), pem: String = "", chainPEM: String = ""
+        uriSANs: [String] = [],
+        dnsSANs: [String] = [],
+        ipSANs: [String] = [],
+        emailSANs: [String] = [],
+        subject: String = "",
+        issuer: String = "",
+        serial: String = "",
+        sha256: String = "",
+        notBefore: WallTime = WallTime(nanoseconds: 0),
+        notAfter: WallTime = WallTime(nanoseconds: .max),
+        pem: String = "",
+        chainPEM: String = ""
     ) {
         self.uriSANs = uriSANs
         self.dnsSANs = dnsSANs
@@ -60,9 +68,15 @@ package final class TLSConnectionInfo: Sendable {
     package let local: CertificateInfo?
 
     package init(
-        version: String = "TLSv1.3", cipher: String = "", alpn: String = "", serverName: String = "",
-        sessionID: String = "", isResumed: Bool = false, peer: CertificateInfo? = nil,
-        isPeerVerified: Bool = false, local: CertificateInfo? = nil
+        version: String = "TLSv1.3",
+        cipher: String = "",
+        alpn: String = "",
+        serverName: String = "",
+        sessionID: String = "",
+        isResumed: Bool = false,
+        peer: CertificateInfo? = nil,
+        isPeerVerified: Bool = false,
+        local: CertificateInfo? = nil
     ) {
         self.version = version
         self.cipher = cipher

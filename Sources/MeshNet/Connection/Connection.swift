@@ -1,0 +1,561 @@
+/// Who uses a connection: a codec's owner, a relay, a pool.
+package protocol ConnectionDelegate: AnyObject {
+    /// The connection can carry application bytes: TCP is connected and TLS, where used, established.
+    /// Called once, also for accepted connections, from ``Connection/start()`` or later.
+    func connectionEstablished(_ connection: Connection)
+    /// Received bytes; returns how many were consumed. The rest is offered again with what follows.
+    func connection(_ connection: Connection, received bytes: Bytes) -> Int
+    /// The peer will send no more (FIN, or close_notify). Writing may go on.
+    func connectionReadEnded(_ connection: Connection)
+    /// Buffered output crossed the high watermark, or fell under the low one again.
+    func connectionOutputBlocked(_ connection: Connection)
+    func connectionOutputUnblocked(_ connection: Connection)
+    /// The connection is gone, whoever ended it. Called once, last.
+    func connectionClosed(_ connection: Connection, _ reason: ConnectionCloseReason)
+}
+
+package enum ConnectionCloseReason: Sendable {
+    /// We closed it.
+    case local
+    /// The peer closed both directions, or its FIN was not to be survived.
+    case remote
+    case reset(SystemError)
+    case connectFailed(SystemError)
+    case connectTimeout
+    /// ``Connection/transportFailureReason`` has the words.
+    case tlsFailed
+}
+
+/// One socket with its transport (plain or TLS) and its buffers, on one loop for life.
+///
+/// Nobody else touches readiness: writers append to ``ByteSink/output`` and call
+/// ``outputGrew()``, and the loop's flush stage writes. While open, the connection and its delegate
+/// hold each other; closing parts them. An idle connection owns no buffer.
+package final class Connection: ByteSink, ReadinessHandler, TimerTarget, DeferredWork {
+    private enum State { case connecting, handshaking, open, lingering, closed }
+
+    package let loop: EventLoop
+    package let socket: Socket
+    package private(set) var secure: (any SecureTransport)?
+    package var delegate: (any ConnectionDelegate)?
+    /// Bytes of output at which the source is told to pause; half of it resumes.
+    /// (envoy: per_connection_buffer_limit_bytes, 1 MiB)
+    package var outputHighWatermark = 1 << 20
+    /// How long a closing connection waits for the peer's FIN (envoy: delayed_close_timeout).
+    package var lingerTimeout = Nanoseconds.seconds(1)
+    /// Bytes taken from and given to the kernel.
+    package private(set) var socketBytesReceived: UInt64 = 0
+    package private(set) var socketBytesSent: UInt64 = 0
+    /// Why TLS failed or the socket broke, in words; empty otherwise.
+    package private(set) var transportFailureReason = ""
+
+    private var state: State
+    private var registration: EventLoop.Registration?
+    /// Received plaintext the delegate did not consume.
+    private var input = ByteBuffer()
+    /// Ciphertext the kernel did not take.
+    private var ciphertext = ByteBuffer()
+    private var timer = TimerID.none
+    /// Edge-triggered memory: what the last event said and no failed call has since denied.
+    private var isReadable = false
+    private var isWritable = false
+    private var isDirty = false
+    private var isDeferred = false
+    private var isDelivering = false
+    private var isBlocked = false
+    private var isClosingAfterFlush = false
+    private var isSendingShut = false
+    private var isCloseNotifySent = false
+    private var isFinSent = false
+    /// A FIN or RST is known to be queued behind the unread bytes: read on until it is reached.
+    private var isEndQueued = false
+    /// A write has failed. What the peer sent before it hung up is still delivered, then we close.
+    private var brokenBy: SystemError?
+    private var peerEnded = false
+    private var endDelivered = false
+
+    private enum Timer { static let establish: UInt8 = 0, linger: UInt8 = 1 }
+
+    /// Reads per event before other connections get their turn.
+    private static let readsPerTurn = 4
+    /// Plaintext encrypted ahead of the kernel: enough to fill a socket buffer's worth per call.
+    private static let encryptAheadBytes = 262_144
+
+    /// An accepted connection. Takes the socket. Nothing happens before ``start()``.
+    package init(
+        accepted socket: Socket,
+        loop: EventLoop,
+        secure: (any SecureTransport)?,
+        delegate: any ConnectionDelegate
+    ) {
+        self.loop = loop
+        self.socket = socket
+        self.secure = secure
+        self.delegate = delegate
+        state = secure == nil ? .open : .handshaking
+        super.init()
+    }
+
+    private init(
+        connecting socket: Socket,
+        loop: EventLoop,
+        secure: (any SecureTransport)?,
+        delegate: any ConnectionDelegate
+    ) {
+        self.loop = loop
+        self.socket = socket
+        self.secure = secure
+        self.delegate = delegate
+        state = .connecting
+        super.init()
+    }
+
+    /// Begins to connect; the delegate hears `connectionEstablished` or `connectionClosed`, never from
+    /// inside this call. `timeout` covers TCP and TLS (envoy: connect_timeout).
+    package static func connect(
+        to address: SocketAddress,
+        options: SocketOptions,
+        loop: EventLoop,
+        secure: (any SecureTransport)?,
+        timeout: Nanoseconds?,
+        delegate: any ConnectionDelegate
+    ) throws(SystemError) -> Connection {
+        let socket = try loop.system.connect(to: address, options: options)
+        let connection = Connection(
+            connecting: socket,
+            loop: loop,
+            secure: secure,
+            delegate: delegate
+        )
+        try connection.watch()
+        if let timeout { connection.timer = loop.arm(connection, Timer.establish, after: timeout) }
+        return connection
+    }
+
+    /// Registers an accepted connection and begins its handshake, or reports it established.
+    ///
+    /// - Parameters:
+    ///   - received: bytes taken from the socket before, by a listener filter; delivered first.
+    ///   - timeout: for the TLS handshake (envoy: transport_socket_connect_timeout).
+    package func start(
+        received: Bytes = Bytes(start: nil, count: 0),
+        timeout: Nanoseconds? = nil
+    ) throws(SystemError) {
+        try watch()
+        if secure == nil {
+            input.append(received)
+            delegate?.connectionEstablished(self)
+            if !input.isEmpty { deferTurn() }
+            return
+        }
+        if let timeout { timer = loop.arm(self, Timer.establish, after: timeout) }
+        secure?.start(output: &ciphertext)
+        if !received.isEmpty { receive(ciphertext: received) }
+        if !ciphertext.isEmpty { markDirty() }
+    }
+
+    private func watch() throws(SystemError) {
+        do throws(SystemError) {
+            registration = try loop.register(self, for: socket)
+        } catch {
+            state = .closed
+            loop.system.close(socket)
+            throw error
+        }
+    }
+
+    package var tls: TLSConnectionInfo? { secure?.info }
+    package var isClosed: Bool { state == .closed }
+    package var isOpen: Bool { state == .open }
+    /// The peer has sent FIN or close_notify, though perhaps not all before it was delivered.
+    package var hasPeerEnded: Bool { peerEnded }
+
+    // MARK: ByteSink
+
+    package override var bufferedBytes: Int { output.count + ciphertext.count }
+
+    package override func outputGrew() {
+        guard brokenBy == nil, state != .closed, state != .lingering else { return output.clear() }
+        markDirty()
+        if !isBlocked, bufferedBytes > outputHighWatermark {
+            isBlocked = true
+            delegate?.connectionOutputBlocked(self)
+        }
+    }
+
+    package override func resumeReading() {
+        precondition(readPauses > 0, "connection resumed more often than paused")
+        readPauses -= 1
+        if readPauses == 0, isReadable || !input.isEmpty || peerEnded { deferTurn() }
+    }
+
+    private func markDirty() {
+        guard !isDirty, state != .closed else { return }
+        isDirty = true
+        loop.markDirty(self)
+    }
+
+    private func deferTurn() {
+        guard !isDeferred, state != .closed else { return }
+        isDeferred = true
+        loop.deferWork(self)
+    }
+
+    package func runDeferred() {
+        isDeferred = false
+        readTurn()
+    }
+
+    // MARK: Closing
+
+    /// Closes at once; unsent output is lost.
+    package func close() { finish(.local) }
+
+    /// Closes with RST, so that the peer knows that something is missing.
+    package func abort() {
+        guard state != .closed else { return }
+        finish(.local, byReset: true)
+    }
+
+    /// Closes once all output is with the kernel: says FIN, then waits for the peer's FIN for a while,
+    /// since closing at once would let unread input turn the last response into an RST (RFC 9112 §9.6).
+    package func closeAfterFlush() {
+        guard state != .closed, state != .lingering, !isClosingAfterFlush else { return }
+        guard state == .open else { return finish(.local) }
+        isClosingAfterFlush = true
+        markDirty()
+    }
+
+    /// Sends FIN (and close_notify) after all output, and goes on reading.
+    package func shutdownSending() {
+        guard state == .open, !isSendingShut else { return }
+        isSendingShut = true
+        markDirty()
+    }
+
+    private func finish(_ reason: ConnectionCloseReason, byReset: Bool = false) {
+        guard state != .closed else { return }
+        state = .closed
+        if let registration { loop.deregister(registration) }
+        registration = nil
+        loop.cancel(&timer)
+        loop.bury(self)
+        if byReset { loop.system.abort(socket) } else { loop.system.close(socket) }
+        output.release()
+        ciphertext.release()
+        input.clear()
+        let delegate = delegate
+        self.delegate = nil
+        delegate?.connectionClosed(self, reason)
+        if let delegate { loop.bury(delegate) }
+    }
+
+    package func timerFired(_ kind: UInt8) {
+        timer = .none
+        switch kind {
+        case Timer.linger:
+            finish(.local)
+        default:
+            if transportFailureReason.isEmpty, state == .handshaking {
+                transportFailureReason = "TLS handshake timed out"
+            }
+            finish(.connectTimeout)
+        }
+    }
+
+    // MARK: Readiness
+
+    package func becameReady(_ readiness: Readiness) {
+        if readiness.contains(.write) { isWritable = true }
+        if readiness.contains(.read) { isReadable = true }
+        if readiness.contains(.peerClosed) || readiness.contains(.error) {
+            // Linux still hands out what was received before the FIN or RST; reading on finds both.
+            isReadable = true
+            isEndQueued = true
+        }
+        switch state {
+        case .connecting: connectBecameReady(readiness)
+        case .closed: break
+        case .handshaking, .open, .lingering:
+            if isReadable { readTurn() }
+            if isWritable, hasUnsent { markDirty() }
+        }
+    }
+
+    private var hasUnsent: Bool { !output.isEmpty || !ciphertext.isEmpty }
+
+    private func connectBecameReady(_ readiness: Readiness) {
+        guard readiness.contains(.write) || readiness.contains(.error) else { return }
+        if let error = loop.system.connectOutcome(of: socket) {
+            transportFailureReason = error.reason
+            return finish(.connectFailed(error))
+        }
+        if let secure {
+            state = .handshaking
+            secure.start(output: &ciphertext)
+            markDirty()
+            if isReadable { readTurn() }
+        } else {
+            established()
+            if isReadable { readTurn() }
+        }
+    }
+
+    private func established() {
+        state = .open
+        loop.cancel(&timer)
+        delegate?.connectionEstablished(self)
+        if !output.isEmpty { markDirty() }
+    }
+
+    // MARK: Reading
+
+    /// Delivers what is buffered, then reads until the socket is empty, the delegate pauses, or it is
+    /// another connection's turn.
+    private func readTurn() {
+        guard state != .closed, state != .connecting, !isDelivering else { return }
+        if state == .lingering { return discardInput() }
+        if !input.isEmpty, state == .open, readPauses == 0 { deliverBuffered() }
+        var reads = 0
+        while isReadable, readPauses == 0, state == .open || state == .handshaking, !peerEnded {
+            if reads == Self.readsPerTurn { return deferTurn() }
+            reads += 1
+            if secure == nil { readPlain() } else { readSecure() }
+        }
+        if let brokenBy, !isReadable, readPauses == 0, state != .closed {
+            return finish(.reset(brokenBy))
+        }
+        deliverEndIfReached()
+    }
+
+    private func readPlain() {
+        if input.isEmpty {
+            guard let count = receive(into: loop.readWindow) else { return }
+            let bytes = Bytes(rebasing: loop.readWindow[..<count])
+            let consumed = deliver(bytes)
+            if consumed < count, state == .open {
+                input.append(Bytes(rebasing: bytes[consumed...]))
+            }
+        } else {
+            // The delegate waits for the rest of a message: it wants it in one piece.
+            guard let count = receive(into: input.reserve(EventLoop.readWindowBytes / 4)) else {
+                return
+            }
+            input.commit(count)
+            deliverBuffered()
+        }
+    }
+
+    private func deliverBuffered() {
+        let consumed = deliver(input.bytes)
+        guard state == .open else { return }
+        input.consume(consumed)
+        if input.isEmpty { input.release() }
+    }
+
+    private func deliver(_ bytes: Bytes) -> Int {
+        isDelivering = true
+        defer { isDelivering = false }
+        let consumed = delegate?.connection(self, received: bytes) ?? bytes.count
+        // Closing drops interest in the rest.
+        return state == .open ? consumed : bytes.count
+    }
+
+    /// Reads once; nil where nothing came or the connection ended.
+    private func receive(into buffer: UnsafeMutableRawBufferPointer) -> Int? {
+        switch loop.system.receive(from: socket, into: buffer) {
+        case .bytes(let count):
+            // A short read has emptied the socket: the next arrival raises a new edge.
+            if count < buffer.count, !isEndQueued { isReadable = false }
+            socketBytesReceived &+= UInt64(count)
+            return count
+        case .wouldBlock:
+            isReadable = false
+            return nil
+        case .endOfStream:
+            isReadable = false
+            peerEnded = true
+            return nil
+        case .failed(let error):
+            isReadable = false
+            if transportFailureReason.isEmpty { transportFailureReason = error.reason }
+            finish(.reset(error))
+            return nil
+        }
+    }
+
+    private func readSecure() {
+        guard let count = receive(into: loop.readWindow) else { return }
+        receive(ciphertext: Bytes(rebasing: loop.readWindow[..<count]))
+    }
+
+    private func receive(ciphertext received: Bytes) {
+        guard let secure else { return }
+        let before = ciphertext.count
+        let status: TLSStatus
+        // Decrypt next to what is still unconsumed, or into the loop's scratch.
+        let isFresh = input.isEmpty
+        if isFresh {
+            loop.plaintextScratch.clear()
+            status = secure.receive(
+                received,
+                plaintext: &loop.plaintextScratch,
+                output: &ciphertext
+            )
+        } else {
+            status = secure.receive(received, plaintext: &input, output: &ciphertext)
+        }
+        if ciphertext.count > before { markDirty() }
+        switch status {
+        case .handshaking:
+            return
+        case .failed:
+            transportFailureReason = secure.failureReason
+            // Let the alert reach the peer, as far as one write can.
+            writeCiphertext()
+            return finish(.tlsFailed)
+        case .peerClosed:
+            peerEnded = true
+        case .established:
+            break
+        }
+        if state == .handshaking { established() }
+        guard state == .open else { return }
+        if isFresh {
+            let plaintext = loop.plaintextScratch.bytes
+            guard !plaintext.isEmpty else { return }
+            let consumed = readPauses == 0 ? deliver(plaintext) : 0
+            if consumed < plaintext.count, state == .open {
+                input.append(Bytes(rebasing: plaintext[consumed...]))
+            }
+        } else if readPauses == 0 {
+            deliverBuffered()
+        }
+    }
+
+    private func deliverEndIfReached() {
+        guard peerEnded, !endDelivered, readPauses == 0 else { return }
+        if state == .handshaking {
+            transportFailureReason = "peer closed during the TLS handshake"
+            return finish(.remote)
+        }
+        guard state == .open else { return }
+        endDelivered = true
+        delegate?.connectionReadEnded(self)
+    }
+
+    /// A lingering connection only waits for the peer's FIN.
+    private func discardInput() {
+        var reads = 0
+        while isReadable, reads < Self.readsPerTurn {
+            guard receive(into: loop.readWindow) != nil else { break }
+            reads += 1
+        }
+        if peerEnded { finish(.local) } else if isReadable { deferTurn() }
+    }
+
+    // MARK: Writing
+
+    /// Writes what it can. Called by the loop, once per iteration, where there is something to write.
+    func flush() {
+        isDirty = false
+        guard state != .closed, state != .connecting, brokenBy == nil else { return }
+        if secure == nil {
+            if state == .open { writePlain() }
+        } else {
+            writeSecure()
+        }
+        guard state != .closed, brokenBy == nil else { return }
+        if isBlocked, bufferedBytes <= outputHighWatermark / 2 {
+            isBlocked = false
+            delegate?.connectionOutputUnblocked(self)
+        }
+        if !hasUnsent, state == .open { outputFlushed() }
+    }
+
+    private func writePlain() {
+        while !output.isEmpty {
+            guard let sent = send(output.bytes) else { return }
+            output.consume(sent)
+        }
+        output.release()
+    }
+
+    private func writeSecure() {
+        guard let secure else { return }
+        while state != .closed, brokenBy == nil {
+            if ciphertext.isEmpty, !output.isEmpty, state == .open {
+                // The usual case: encrypt into the loop's scratch and keep only what did not fit.
+                loop.ciphertextScratch.clear()
+                let slice = Bytes(rebasing: output.bytes.prefix(Self.encryptAheadBytes))
+                guard secure.send(slice, output: &loop.ciphertextScratch) else {
+                    transportFailureReason = secure.failureReason
+                    return finish(.tlsFailed)
+                }
+                output.consume(slice.count)
+                let record = loop.ciphertextScratch.bytes
+                let sent = send(record) ?? 0
+                if sent < record.count, brokenBy == nil {
+                    ciphertext.append(Bytes(rebasing: record[sent...]))
+                }
+            } else if !ciphertext.isEmpty {
+                if !writeCiphertext() { return }
+            } else {
+                break
+            }
+        }
+        if output.isEmpty { output.release() }
+    }
+
+    /// Writes pending ciphertext; false where some is left.
+    @discardableResult
+    private func writeCiphertext() -> Bool {
+        while !ciphertext.isEmpty {
+            guard let sent = send(ciphertext.bytes) else { return false }
+            ciphertext.consume(sent)
+        }
+        ciphertext.release()
+        return true
+    }
+
+    private func send(_ bytes: Bytes) -> Int? {
+        switch loop.system.send(bytes, to: socket) {
+        case .bytes(let count):
+            if count < bytes.count { isWritable = false }
+            socketBytesSent &+= UInt64(count)
+            return count
+        case .wouldBlock, .endOfStream:
+            isWritable = false
+            return nil
+        case .failed(let error):
+            // The peer hung up. It may have said why before: an early response is still to be read.
+            brokenBy = error
+            transportFailureReason = error.reason
+            output.clear()
+            ciphertext.clear()
+            isReadable = true
+            isEndQueued = true
+            deferTurn()
+            return nil
+        }
+    }
+
+    private func outputFlushed() {
+        if isClosingAfterFlush || isSendingShut, !isFinSent {
+            if let secure, !isCloseNotifySent {
+                isCloseNotifySent = true
+                secure.shutdown(output: &ciphertext)
+            }
+            guard writeCiphertext() else { return }
+            isFinSent = true
+            loop.system.shutdownSending(socket)
+        }
+        guard isClosingAfterFlush else { return }
+        if peerEnded { return finish(.local) }
+        state = .lingering
+        input.release()
+        loop.cancel(&timer)
+        timer = loop.arm(self, Timer.linger, after: lingerTimeout)
+        if isReadable { discardInput() }
+    }
+}
