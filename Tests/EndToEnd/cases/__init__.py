@@ -1,0 +1,1 @@
+"""Tables of differential cases, one file per topic; each exports GROUPS."""
