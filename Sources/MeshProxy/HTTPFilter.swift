@@ -1,0 +1,36 @@
+import MeshHTTP
+import MeshNet
+
+/// What a filter says after it has seen a part of a message.
+package enum FilterVerdict: Sendable {
+    /// The next filter, or the router, is to see it.
+    case proceed
+    /// Nothing goes further until ``HTTPStream/resumeRequest()`` (or ``HTTPStream/resumeResponse()``):
+    /// the filter waits for an answer from elsewhere. What arrives meanwhile is held, within a limit.
+    /// Also the verdict of a filter that has sent a local reply.
+    case suspend
+}
+
+/// One step between the codec and the router, in both directions. Sees heads, data and trailers;
+/// knows no codec. Requests pass filters in the configuration's order, responses in reverse.
+package protocol HTTPFilter: AnyObject {
+    func requestHead(_ head: HeaderMap, endStream: Bool, of stream: HTTPStream) -> FilterVerdict
+    func responseHead(_ head: HeaderMap, endStream: Bool, of stream: HTTPStream) -> FilterVerdict
+    /// The stream is over, however it ended. A filter that waits for something forgets it now.
+    func streamEnded(_ stream: HTTPStream)
+}
+
+extension HTTPFilter {
+    package func responseHead(
+        _ head: HeaderMap, endStream: Bool, of stream: HTTPStream
+    ) -> FilterVerdict { .proceed }
+
+    package func streamEnded(_ stream: HTTPStream) {}
+}
+
+/// Makes the filter of one stream. A filter without per-stream state gives itself.
+package protocol HTTPFilterFactory: AnyObject {
+    /// The filter's name in the configuration, e.g. `envoy.filters.http.rbac`.
+    var name: String { get }
+    func filter(for stream: HTTPStream) -> any HTTPFilter
+}
