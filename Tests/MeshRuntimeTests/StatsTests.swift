@@ -94,12 +94,25 @@ struct StatsTests {
         #expect(bins.count(atMost: 1300) == 6)
     }
 
-    @Test func `quantiles interpolate within a bin`() {
-        let stats = WorkerStats(StatsRegistry(workers: 1), index: 0)
-        let histogram = stats.histogram("h")
-        for _ in 0..<10 { histogram.record(100) }
-        let quantiles = stats.registry.view().histograms[0].cumulative().quantiles([0, 0.5, 1])
-        #expect(quantiles == [100, 105, 110])
+    @Test func `quantiles and sums equal those Envoy printed for the same values`() {
+        let wanted = [0, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 1]
+        func bins(_ values: [UInt64]) -> HistogramBins {
+            let stats = WorkerStats(StatsRegistry(workers: 1), index: 0)
+            let histogram = stats.histogram("h")
+            for value in values { histogram.record(value) }
+            return stats.registry.view().histograms[0].cumulative()
+        }
+        #expect(bins([2]).quantiles(wanted) == Array(repeating: 2.05, count: 10))
+        #expect(bins([2, 43]).quantiles(wanted)[2] == 2.05)
+        #expect(bins([2, 43]).quantiles(wanted)[3] == 43.5)
+        #expect(bins([2, 43]).sampleSum == 45.543033361368096)
+        #expect(bins([220]).quantiles([1]) == [225.00000000000003])
+        let sixteen = bins(Array(repeating: 1, count: 16)).quantiles(wanted)
+        #expect(sixteen[0] == 1.0058823529411764)
+        #expect(sixteen[1] == 1.0235294117647058)
+        let many = bins([0, 4, 5, 40, 41, 42, 42, 42, 43, 43, 43, 43, 43, 43])
+        #expect(many.quantiles(wanted)[3] == 43.42857142857143)
+        #expect(many.sampleSum == 479.53456091320845)
         #expect(HistogramBins().quantiles([0.5])[0].isNaN)
     }
 

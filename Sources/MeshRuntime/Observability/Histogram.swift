@@ -154,24 +154,23 @@ package struct HistogramBins: Sendable {
         return rest
     }
 
-    /// Smallest value of a bin and its width.
+    /// Smallest value of a bin and its width, with libcircllhist's arithmetic to the last bit.
     private static func extent(_ bin: Int) -> (left: Double, width: Double) {
         guard bin > 0 else { return (0, 0) }
-        let leading = Double((bin - 1) % binsPerDecade + 10)
-        var width = 0.1
-        for _ in 0..<((bin - 1) / binsPerDecade) { width *= 10 }
-        // 0.1 has no exact form; whole numbers do.
-        if bin > binsPerDecade { width.round() }
-        return (bin <= binsPerDecade ? leading / 10 : leading * width, width)
+        var power = 1.0
+        for _ in 0..<((bin - 1) / binsPerDecade) { power *= 10 }
+        return (Double((bin - 1) % binsPerDecade + 10) / 10 * power, power / 10)
     }
 
     package var sampleCount: UInt64 { bins.reduce(0) { $0 &+ $1.count } }
 
-    /// The sum of all values, each taken at the middle of its bin.
+    /// The sum of all values, each taken near the middle of its bin: where values that thin out as
+    /// 1/x balance, as libcircllhist has it.
     package var sampleSum: Double {
         bins.reduce(0) { sum, entry in
             let (left, width) = Self.extent(entry.bin)
-            return sum + (left + width / 2) * Double(entry.count)
+            let middle = left > 0 ? left + width * (left / (left + left + width)) : 0
+            return sum + middle * Double(entry.count)
         }
     }
 
@@ -186,8 +185,8 @@ package struct HistogramBins: Sendable {
         return count
     }
 
-    /// Values at the given ascending quantiles (0...1), by linear interpolation within a bin; NaN
-    /// where there are no values.
+    /// Values at the given ascending quantiles (0...1); NaN where there are no values. The k-th of n
+    /// values in a bin lies at k/(n+1) of its width.
     package func quantiles(_ wanted: [Double]) -> [Double] {
         guard let first = bins.first else { return wanted.map { _ in .nan } }
         let total = Double(sampleCount)
@@ -195,16 +194,14 @@ package struct HistogramBins: Sendable {
         var lower = 0.0
         var upper = Double(first.count)
         return wanted.map { quantile in
-            let target = total * quantile
+            let target = max(1, (total * quantile).rounded(.up))
             while at < bins.count - 1, upper < target {
                 at += 1
                 lower = upper
                 upper += Double(bins[at].count)
             }
             let (left, width) = Self.extent(bins[at].bin)
-            if lower == target { return left }
-            if upper == target { return left + width }
-            return left + (target - lower) / (upper - lower) * width
+            return left + (target - lower) / (upper - lower + 1) * width
         }
     }
 
