@@ -1,0 +1,142 @@
+/// A number a runtime key may override (envoy: core.v3.RuntimeUInt32).
+package struct RuntimeUInt32: Hashable, Sendable {
+    package let defaultValue: UInt32
+    /// Empty where there is none.
+    package let runtimeKey: String
+
+    package init(_ defaultValue: UInt32, runtimeKey: String = "") {
+        self.defaultValue = defaultValue
+        self.runtimeKey = runtimeKey
+    }
+
+    package init(_ object: ConfigObject) {
+        defaultValue = object.uint32("default_value", default: 0)
+        runtimeKey = object.requiredString("runtime_key")
+    }
+}
+
+/// A number a runtime key may override (envoy: core.v3.RuntimeDouble).
+package struct RuntimeDouble: Hashable, Sendable {
+    package let defaultValue: Double
+    /// Empty where there is none.
+    package let runtimeKey: String
+
+    package init(_ object: ConfigObject) {
+        defaultValue = object.double("default_value", default: 0)
+        runtimeKey = object.requiredString("runtime_key")
+    }
+}
+
+/// A switch a runtime key may override (envoy: core.v3.RuntimeFeatureFlag).
+package struct RuntimeFeatureFlag: Hashable, Sendable {
+    package let defaultValue: Bool
+    /// Empty where there is none.
+    package let runtimeKey: String
+
+    package init(_ object: ConfigObject) {
+        if !object.isPresent("default_value") { object.error("default_value is required") }
+        defaultValue = object.bool("default_value", default: false)
+        runtimeKey = object.requiredString("runtime_key")
+    }
+}
+
+/// A percentage, 0 to 100 (envoy: type.v3.Percent).
+package struct Percent: Hashable, Sendable {
+    package let value: Double
+
+    package init(_ value: Double) { self.value = value }
+
+    package init(_ object: ConfigObject) {
+        value = object.double("value", in: 0...100) ?? 0
+    }
+}
+
+/// Values by dotted name, in layers of which later ones win (envoy: bootstrap.v3.LayeredRuntime).
+package struct RuntimeConfig: Hashable, Sendable {
+    /// A layer of the file, or the one POST /runtime_modify writes to.
+    package enum Layer: Hashable, Sendable {
+        case fixed(name: String, values: [Value])
+        case admin(name: String)
+
+        package var name: String {
+            switch self {
+            case .fixed(let name, _), .admin(let name): name
+            }
+        }
+    }
+
+    /// One flattened entry: `{"a": {"b": 1}}` is the key `a.b`.
+    package struct Value: Hashable, Sendable {
+        package let key: String
+        package let value: ConfigValue
+    }
+
+    package let layers: [Layer]
+
+    package init() { layers = [] }
+
+    package init(_ object: ConfigObject) {
+        var names: Set<String> = []
+        layers = object.objects("layers").compactMap { layer in
+            let name = layer.requiredString("name")
+            if !name.isEmpty, !names.insert(name).inserted {
+                layer.error("\(ConfigNode.quoted(name)) is the name of another layer", at: "name")
+            }
+            switch layer.exactlyOne(
+                of: "static_layer",
+                "admin_layer",
+                "disk_layer",
+                "rtds_layer"
+            )
+            {
+            case "static_layer":
+                return .fixed(name: name, values: Self.flatten(layer))
+            case "admin_layer":
+                _ = layer.object("admin_layer")
+                return .admin(name: name)
+            case "disk_layer":
+                layer.unsupported("disk_layer", "runtime values are read from this file only")
+            case "rtds_layer":
+                layer.unsupported("rtds_layer", "runtime values are read from this file only")
+            default: break
+            }
+            return nil
+        }
+        let admins = layers.count { if case .admin = $0 { true } else { false } }
+        if admins > 1 { object.error("there may be only one admin_layer", at: "layers") }
+    }
+
+    /// A struct whose members are `numerator` and `denominator` is one value, a fractional percent.
+    private static func flatten(_ layer: ConfigObject) -> [Value] {
+        var values: [Value] = []
+        func visit(_ prefix: String, _ fields: [(key: String, value: ConfigValue)]) {
+            for (name, value) in fields {
+                let key = prefix.isEmpty ? name : "\(prefix).\(name)"
+                switch value {
+                case .object(let inner)
+                where inner["numerator"] == nil && inner["denominator"] == nil:
+                    visit(key, inner.map { ($0.key, $0.value) })
+                case .null, .list:
+                    layer.error(
+                        "\(ConfigNode.quoted(key)) must be a number, a string, true or false, or a"
+                            + " fractional percent",
+                        at: "static_layer"
+                    )
+                case .object, .number, .string, .bool:
+                    values.append(Value(key: key, value: value))
+                }
+            }
+        }
+        visit("", layer.entries("static_layer"))
+        return values
+    }
+
+    /// The value of `key` in the last layer that has it.
+    package subscript(key: String) -> ConfigValue? {
+        for layer in layers.reversed() {
+            guard case .fixed(_, let values) = layer else { continue }
+            if let match = values.last(where: { $0.key == key }) { return match.value }
+        }
+        return nil
+    }
+}

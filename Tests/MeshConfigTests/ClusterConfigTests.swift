@@ -1,0 +1,134 @@
+import MeshNet
+import Testing
+
+@testable import MeshConfig
+
+/// A cluster of `json`'s members added to a usable one, and what was reported.
+private func cluster(_ json: String = "", assignment: String? = nil) -> (
+    ClusterConfig?, [String], [String]
+) {
+    let diagnostics = ConfigDiagnostics()
+    let load =
+        assignment
+        ?? #"{"cluster_name":"c","endpoints":[{"lb_endpoints":[{"endpoint":{"address":{"socket_address":{"address":"10.0.0.1","port_value":80}}}}]}]}"#
+    let text = "{\"name\":\"c\",\"load_assignment\":\(load)\(json.isEmpty ? "" : ",")\n\(json)}"
+    guard let object = ConfigDocument.parse(json: text, diagnostics: diagnostics) else {
+        return (nil, diagnostics.errors.map(\.description), [])
+    }
+    let config = ClusterConfig(object)
+    object.finish()
+    return (config, diagnostics.errors.map(\.description), diagnostics.warnings.map(\.description))
+}
+
+@Suite struct ClusterConfigTests {
+    @Test func `a minimal cluster has Envoy's defaults`() throws {
+        let (config, errors, warnings) = cluster()
+        let found = try #require(config)
+        #expect(errors == [])
+        #expect(warnings == [])
+        #expect(found.discovery == .fixed)
+        #expect(found.connectTimeout == .seconds(5))
+        #expect(found.perConnectionBufferLimitBytes == 1_048_576)
+        #expect(found.balancing.policy == .roundRobin)
+        #expect(found.balancing.healthyPanicThreshold == 50)
+        #expect(found.circuitBreakers.normal.maxConnections == 1024)
+        #expect(found.circuitBreakers.normal.maxPendingRequests == 1024)
+        #expect(found.circuitBreakers.normal.maxRequests == 1024)
+        #expect(found.circuitBreakers.high.maxRetries == 3)
+        #expect(found.loadAssignment.overprovisioningFactor == 140)
+        let endpoint = try #require(found.loadAssignment.localities.first?.endpoints.first)
+        #expect(endpoint.weight == 1)
+        #expect(endpoint.address.socketAddress?.description == "10.0.0.1:80")
+    }
+
+    @Test func `a STATIC cluster has addresses and a STRICT_DNS cluster may have names`() {
+        let named =
+            #"{"cluster_name":"c","endpoints":[{"lb_endpoints":[{"endpoint":{"address":{"socket_address":{"address":"app.local","port_value":80}}}}]}]}"#
+        #expect(
+            cluster(assignment: named).1 == [
+                #"1:133: load_assignment.endpoints[0].lb_endpoints[0].endpoint.address.socket_address.address: "app.local" is no IP address; use type STRICT_DNS for names"#
+            ]
+        )
+        let (config, errors, _) = cluster(
+            #""type":"STRICT_DNS","dns_lookup_family":"V4_ONLY","dns_refresh_rate":"2s""#,
+            assignment: named
+        )
+        #expect(errors == [])
+        guard case .strictDNS(let dns) = config?.discovery else {
+            Issue.record("not a DNS cluster")
+            return
+        }
+        #expect(dns.refreshRate == .seconds(2))
+        #expect(dns.lookupFamily == .v4Only)
+    }
+
+    @Test(arguments: [
+        (#""type":"EDS""#, "type: EDS is not supported"),
+        (#""lb_policy":"MAGLEV""#, "lb_policy: MAGLEV is not supported"),
+        (#""lb_policy":"LEAST_REQUST""#, #"did you mean "LEAST_REQUEST"?"#),
+        (
+            #""health_checks":[{"timeout":"1s"}]"#,
+            "health_checks is not supported: active health checks"
+        ),
+        (#""outlier_detection":{}"#, "outlier_detection is not supported"),
+        (#""connect_timeout":"0s""#, "connect_timeout: must be longer than zero"),
+        (
+            #""common_lb_config":{"locality_weighted_lb_config":{}}"#,
+            "locality_weighted_lb_config is not supported"
+        ),
+        (#""least_request_lb_config":{"choice_count":1}"#, "expected a number from 2"),
+        (
+            #""typed_extension_protocol_options":{"envoy.extensions.upstreams.http.v3.HttpProtocolOptions":{"@type":"type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions","explicit_http_config":{"http2_protocol_options":{}}}}"#,
+            "HTTP/2 is not implemented yet"
+        ),
+        (#""type":7"#, "expected one of STATIC"),
+        (#""dns_refresh_rate":"0.001s""#, "at least 0.001000001s"),
+        (
+            #""lb_subset_config":{"allow_redundant_keys":true}"#,
+            #"unknown field "allow_redundant_keys""#
+        ),
+        (
+            #""lb_subset_config":{"subset_selectors":[{"keys":["a","b"],"single_host_per_subset":true}]}"#,
+            "exactly one key"
+        ),
+        (
+            #""circuit_breakers":{"per_host_thresholds":[{"max_requests":5}]}"#,
+            "only max_connections may be limited per host"
+        ),
+    ]) func `what cannot be done is refused with a reason`(json: String, message: String) {
+        let errors = cluster(json).1
+        #expect(errors.count == 1)
+        #expect(errors.first?.contains(message) == true, "\(errors)")
+    }
+
+    @Test(arguments: [
+        #""health_checks":[]"#, #""ignore_health_on_host_removal":true"#, #""lb_policy":0"#,
+        #""lbPolicy":"LEAST_REQUEST","leastRequestLbConfig":{"choiceCount":3}"#,
+        #""upstream_connection_options":{"tcp_keepalive":{"keepalive_time":300}}"#,
+        #""common_lb_config":{"healthy_panic_threshold":{"value":0}}"#,
+        #""typed_extension_protocol_options":{"envoy.extensions.upstreams.http.v3.HttpProtocolOptions":{"@type":"type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions","explicit_http_config":{"http_protocol_options":{"header_key_format":{"proper_case_words":{}}}},"common_http_protocol_options":{"idle_timeout":"60s","max_requests_per_connection":10}}}"#,
+    ]) func `what changes nothing or is implemented is accepted`(json: String) {
+        #expect(cluster(json).1 == [])
+    }
+
+    @Test func `a typed policy is read and the first that is known wins`() {
+        let json =
+            #""load_balancing_policy":{"policies":[{"typed_extension_config":{"name":"a","typed_config":{"@type":"type.googleapis.com/envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash","x":1}}},{"typed_extension_config":{"name":"b","typed_config":{"@type":"type.googleapis.com/envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest","choice_count":4}}}]}"#
+        let (config, errors, _) = cluster(json)
+        #expect(errors == [])
+        #expect(config?.balancing.policy == .leastRequest(choices: 4, activeRequestBias: nil))
+    }
+
+    @Test func `circuit breakers are read by priority`() {
+        let (config, errors, warnings) = cluster(
+            #""circuit_breakers":{"thresholds":[{"max_connections":1,"retry_budget":{"budget_percent":{"value":50}}},{"priority":"HIGH","maxRequests":"7"},{"max_connections":9}],"per_host_thresholds":[{"max_connections":2}]}"#
+        )
+        #expect(errors == [])
+        #expect(warnings.count == 1)
+        #expect(config?.circuitBreakers.normal.maxConnections == 1)
+        #expect(config?.circuitBreakers.normal.retryBudget?.percent == 50)
+        #expect(config?.circuitBreakers.normal.retryBudget?.minimumConcurrency == 3)
+        #expect(config?.circuitBreakers.high.maxRequests == 7)
+        #expect(config?.circuitBreakers.maxConnectionsPerHost == 2)
+    }
+}
