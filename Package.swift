@@ -44,7 +44,7 @@ let package = Package(
         module("MeshNet", ["CLinux", "COpenSSL", "CAres"]),
         module("MeshHTTP", ["MeshNet"]),
         module("MeshConfig", ["MeshNet", "CRE2", "CYAML"]),
-        module("MeshRuntime", ["MeshNet", "MeshHTTP", "MeshConfig", "CRE2"]),
+        module("MeshRuntime", ["CLinux", "MeshNet", "MeshHTTP", "MeshConfig", "CRE2"]),
         module("MeshProxy", ["MeshNet", "MeshHTTP", "MeshConfig", "MeshRuntime"], exclude: ["Main"]),
         .executableTarget(
             name: "MeshProxyMain", dependencies: ["MeshProxy"], path: "Sources/MeshProxy/Main",

@@ -1,0 +1,42 @@
+import CLinux
+import Glibc
+import MeshNet
+
+/// A thread that runs one event loop until it is stopped.
+package struct WorkerThread: ~Copyable {
+    private let thread: pthread_t
+
+    /// What the new thread takes over. Not `Sendable` state is made by `body`, on the thread itself.
+    private final class Start: Sendable {
+        let name: String
+        let body: @Sendable () -> Void
+
+        init(name: String, body: @escaping @Sendable () -> Void) {
+            self.name = name
+            self.body = body
+        }
+    }
+
+    /// Runs `body` on a new thread. The name is cut to 15 bytes, as the kernel keeps them.
+    package init(name: String, _ body: @escaping @Sendable () -> Void) throws(SystemError) {
+        var thread = pthread_t()
+        let start = Unmanaged.passRetained(Start(name: name, body: body))
+        let result = pthread_create(
+            &thread, nil,
+            { argument in
+                guard let argument else { return nil }
+                let start = Unmanaged<Start>.fromOpaque(argument).takeRetainedValue()
+                clinux_name_thread(start.name)
+                start.body()
+                return nil
+            }, start.toOpaque())
+        guard result == 0 else {
+            start.release()
+            throw SystemError(code: result, call: "pthread_create")
+        }
+        self.thread = thread
+    }
+
+    /// Waits for the thread's end.
+    package consuming func join() { pthread_join(thread, nil) }
+}
