@@ -1,0 +1,19 @@
+/// SplitMix64: small, fast, and the same on every machine. All chance in a simulation comes from here.
+package struct SeededGenerator: RandomNumberGenerator {
+    private var state: UInt64
+
+    package init(seed: UInt64) { state = seed }
+
+    package mutating func next() -> UInt64 {
+        state &+= 0x9E37_79B9_7F4A_7C15
+        var mixed = state
+        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
+        return mixed ^ (mixed >> 31)
+    }
+
+    /// True in `perMille` of a thousand cases.
+    package mutating func chance(perMille: Int) -> Bool {
+        perMille > 0 && Int.random(in: 0..<1000, using: &self) < perMille
+    }
+}

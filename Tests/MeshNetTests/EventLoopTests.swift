@@ -1,0 +1,55 @@
+import MeshNet
+import MeshSimulation
+import Testing
+
+struct EventLoopTests {
+    private final class Counter: TimerTarget, DeferredWork {
+        let loop: EventLoop
+        var ticks = 0
+        var work = 0
+        init(_ loop: EventLoop) { self.loop = loop }
+
+        func timerFired(_ kind: UInt8) {
+            ticks += 1
+            if ticks < 10 { _ = loop.arm(self, after: .seconds(15)) }
+        }
+
+        func runDeferred() {
+            work += 1
+            if work < 5 { loop.deferWork(self) }
+        }
+    }
+
+    @Test func `a timer that rearms itself keeps its pace in virtual time`() {
+        let simulation = Simulation(seed: 1)
+        let loop = simulation.makeLoop()
+        let counter = Counter(loop)
+        let start = simulation.clock.now
+        _ = loop.arm(counter, after: .seconds(15))
+        simulation.run()
+        #expect(counter.ticks == 10)
+        let passed = simulation.clock.now - start
+        #expect(passed >= .seconds(150) && passed < .milliseconds(150_050))
+    }
+
+    @Test func `deferred work runs once per iteration and may defer more`() {
+        let simulation = Simulation(seed: 1)
+        let loop = simulation.makeLoop()
+        let counter = Counter(loop)
+        loop.deferWork(counter)
+        loop.runOnce()
+        #expect(counter.work == 1)
+        simulation.run()
+        #expect(counter.work == 5)
+    }
+
+    @Test func `a letter wakes the loop and runs on it`() {
+        let simulation = Simulation(seed: 1)
+        let loop = simulation.makeLoop()
+        let counter = Counter(loop)
+        loop.owner = counter
+        loop.mailbox.post { loop in (loop.owner as? Counter)?.ticks = 42 }
+        simulation.run()
+        #expect(counter.ticks == 42)
+    }
+}
