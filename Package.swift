@@ -14,7 +14,11 @@ let swift: [SwiftSetting] = [
 ]
 
 // The Swift runtime is linked into the binary: a third less memory, nothing to install beside it.
-let executable: [LinkerSetting] = [.unsafeFlags(["-static-stdlib"])]
+// Cross-module optimisation emits the same specialisation of a standard-library function in more than one
+// module; the linker keeps the first (docs/decisions/0001-modules-and-flags.md).
+let executable: [LinkerSetting] = [
+    .unsafeFlags(["-static-stdlib", "-Xlinker", "--allow-multiple-definition"])
+]
 
 func module(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = []) -> Target {
     .target(name: name, dependencies: dependencies, exclude: exclude, swiftSettings: swift)
