@@ -1,0 +1,66 @@
+import COpenSSL
+import Synchronization
+
+/// Remembers the peers of one context, so that a certificate that returns is neither parsed nor its
+/// chain verified again.
+///
+/// What is remembered depends on nothing but the bytes of the presented chain, the context's trust,
+/// and the time, and the time is looked at again: an entry holds only until the first certificate of
+/// its verified chain expires. Contexts with revocation lists, which have dates of their own, keep no
+/// verdicts. A peer still proves that it has the key in every full handshake.
+final class TLSPeerCache: Sendable {
+    struct Entry {
+        var info: CertificateInfo
+        /// Set when the chain was verified: the earliest end of validity in it.
+        var verified: Expiry?
+    }
+
+    /// An `ASN1_TIME` of our own.
+    final class Expiry: @unchecked Sendable {
+        // Immutable after init.
+        private let time: UnsafeMutablePointer<ASN1_TIME>?
+
+        init(_ time: UnsafePointer<ASN1_TIME>?) { self.time = ASN1_STRING_dup(time) }
+
+        deinit { ASN1_STRING_free(time) }
+
+        /// Without a time it counts as past. OpenSSL reads the clock.
+        var isPast: Bool { time == nil || X509_cmp_current_time(time) <= 0 }
+    }
+
+    /// Peers remembered. A mesh sidecar meets tens; a gateway's strangers must not fill memory.
+    private static let entriesMax = 1024
+
+    private let entries = Mutex<[[UInt8]: Entry]>([:])
+
+    func entry(_ key: [UInt8]) -> Entry? { entries.withLock { $0[key] } }
+
+    func store(_ entry: Entry, for key: [UInt8]) {
+        entries.withLock {
+            // Which entry goes is left to the dictionary's random order: cheap, and nobody can aim.
+            if $0.count >= Self.entriesMax, let victim = $0.keys.first { $0[victim] = nil }
+            $0[key] = entry
+        }
+    }
+
+    /// Parsed or remembered; says nothing about trust.
+    func info(leaf: OpaquePointer, chain: [OpaquePointer]) -> CertificateInfo {
+        let key = Self.key(chain)
+        if let entry = entry(key) { return entry.info }
+        let info = CertificateParser.info(leaf, chain: chain)
+        store(Entry(info: info, verified: nil), for: key)
+        return info
+    }
+
+    /// SHA-256 over the presented certificates, leaf first.
+    static func key(_ chain: [OpaquePointer]) -> [UInt8] {
+        var digest = SHA256Digest()
+        for certificate in chain {
+            _ = CertificateParser.withDER(certificate) { bytes in
+                withUnsafeBytes(of: UInt64(bytes.count)) { digest.update($0) }
+                digest.update(bytes)
+            }
+        }
+        return digest.finish()
+    }
+}

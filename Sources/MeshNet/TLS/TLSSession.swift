@@ -1,0 +1,295 @@
+import COpenSSL
+
+/// One TLS connection's state machine. Knows bytes, not sockets.
+package final class TLSSession: SecureTransport {
+    private let ssl: OpaquePointer
+    private let window: UnsafeMutablePointer<TLSWindow>
+    private let context: TLSContext
+    private var status = TLSStatus.handshaking
+    private var sentClose = false
+
+    /// Why it failed; both sides' view.
+    package private(set) var failure: TLSFailure?
+    /// Envoy's text of the failure, for access logs; ``TLSFailure/sentence`` tells more.
+    package var failureReason: String { failure?.envoyText ?? "" }
+    private var finishedInfo: TLSConnectionInfo?
+
+    /// Filled by the verifier during the handshake.
+    var peer: CertificateInfo?
+    var isPeerVerified = false
+    var verifyFailure: TLSFailure?
+    /// Names that replace the context's matchers for this connection.
+    let nameOverride: TLSPeerName?
+    private let serverName: String
+
+    package init(server context: TLSContext) {
+        self.context = context
+        nameOverride = nil
+        serverName = ""
+        (ssl, window) = Self.make(context)
+        SSL_set_accept_state(ssl)
+        finishInit()
+    }
+
+    /// `serverName` is sent as SNI. With `peerName` the peer's certificate must carry that name,
+    /// whatever the context's own matchers say (envoy: auto_san_validation).
+    package init(client context: TLSContext, serverName: String? = nil, peerName: String? = nil) {
+        self.context = context
+        self.serverName = serverName ?? ""
+        if let peerName {
+            nameOverride = .any(peerName)
+        } else if context.validatesServerName, let serverName, !serverName.isEmpty {
+            nameOverride = .dns(serverName)
+        } else {
+            nameOverride = nil
+        }
+        (ssl, window) = Self.make(context)
+        SSL_set_connect_state(ssl)
+        finishInit()
+        if let serverName, !serverName.isEmpty { copenssl_set_server_name(ssl, serverName) }
+        if let peerName, !peerName.isEmpty { SSL_set_verify(ssl, SSL_VERIFY_PEER, nil) }
+        if let session = context.clientSessions.take(sessionKey) {
+            SSL_set_session(ssl, session)
+            SSL_SESSION_free(session)
+        }
+    }
+
+    deinit {
+        // Without a close in both directions OpenSSL takes the session for broken and will not
+        // resume it. A failed one must indeed not be resumed.
+        if failure == nil { SSL_set_shutdown(ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN) }
+        SSL_free(ssl)
+        window.deallocate()
+    }
+
+    private static func make(
+        _ context: TLSContext
+    ) -> (ssl: OpaquePointer, window: UnsafeMutablePointer<TLSWindow>) {
+        let window = UnsafeMutablePointer<TLSWindow>.allocate(capacity: 1)
+        window.initialize(to: TLSWindow())
+        guard let ssl = SSL_new(context.base), let bio = TLSWindow.makeBIO(window) else {
+            fatalError("out of memory: TLS connection")
+        }
+        SSL_set_bio(ssl, bio, bio)
+        return (ssl, window)
+    }
+
+    private func finishInit() {
+        SSL_set_ex_data(ssl, 0, Unmanaged.passUnretained(self).toOpaque())
+    }
+
+    /// The context, for the verifier.
+    var peerContext: TLSContext { context }
+
+    /// The session that a callback of OpenSSL is about.
+    static func of(_ ssl: OpaquePointer?) -> TLSSession? {
+        guard let ssl, let pointer = SSL_get_ex_data(ssl, 0) else { return nil }
+        return Unmanaged<TLSSession>.fromOpaque(pointer).takeUnretainedValue()
+    }
+
+    /// Client sessions are resumed only for the same server name and the same demanded name.
+    var sessionKey: TLSSessionKey {
+        TLSSessionKey(serverName: serverName, peerName: nameOverride?.name ?? "")
+    }
+
+    package var isEstablished: Bool { status == .established }
+
+    /// Client: emits the ClientHello. Server: nothing.
+    package func start(output: inout ByteBuffer) {
+        guard SSL_is_server(ssl) == 0 else { return }
+        withUnsafeMutablePointer(to: &output) {
+            window.pointee.output = $0
+            handshake()
+            window.pointee.output = nil
+        }
+    }
+
+    /// Feeds ciphertext (all of it is taken), appends decrypted bytes to `plaintext` and answers to
+    /// `output`.
+    package func receive(
+        _ ciphertext: Bytes,
+        plaintext: inout ByteBuffer,
+        output: inout ByteBuffer
+    ) -> TLSStatus {
+        guard status == .handshaking || status == .established else { return status }
+        withUnsafeMutablePointer(to: &output) {
+            window.pointee.input = ciphertext
+            window.pointee.output = $0
+            if status == .handshaking { handshake() }
+            if status == .established { read(&plaintext) }
+            window.pointee.input = Bytes(start: nil, count: 0)
+            window.pointee.output = nil
+        }
+        return status
+    }
+
+    /// Encrypts `plaintext`. False: failed; otherwise all bytes were taken. Call only when
+    /// established.
+    package func send(_ plaintext: Bytes, output: inout ByteBuffer) -> Bool {
+        guard status == .established || status == .peerClosed, !sentClose else { return false }
+        guard var cursor = plaintext.baseAddress else { return true }
+        return withUnsafeMutablePointer(to: &output) {
+            window.pointee.output = $0
+            defer { window.pointee.output = nil }
+            var left = plaintext.count
+            while left > 0 {
+                var written = 0
+                guard SSL_write_ex(ssl, cursor, left, &written) == 1 else {
+                    fail(during: .record)
+                    return false
+                }
+                cursor += written
+                left &-= written
+            }
+            return true
+        }
+    }
+
+    /// Appends close_notify, once. A peer that is still handshaking gets nothing.
+    package func shutdown(output: inout ByteBuffer) {
+        guard status == .established || status == .peerClosed, !sentClose else { return }
+        sentClose = true
+        withUnsafeMutablePointer(to: &output) {
+            window.pointee.output = $0
+            // 0 means sent, and the peer's close still to come.
+            if SSL_shutdown(ssl) < 0 { ERR_clear_error() }
+            window.pointee.output = nil
+        }
+    }
+
+    /// What the handshake established; nil before.
+    package var info: TLSConnectionInfo? {
+        if let finishedInfo { return finishedInfo }
+        guard status == .established || status == .peerClosed else { return nil }
+        finishedInfo = makeInfo()
+        return finishedInfo
+    }
+
+    /// Protocol agreed by ALPN, or empty. Valid until the next call.
+    package var alpn: Bytes {
+        var data: UnsafePointer<UInt8>?
+        var length: UInt32 = 0
+        SSL_get0_alpn_selected(ssl, &data, &length)
+        return Bytes(start: data, count: Int(length))
+    }
+
+    /// The key agreement group of the handshake as OpenSSL names it, e.g. `X25519`.
+    package var group: StaticString? {
+        guard let name = copenssl_group_name(ssl) else { return nil }
+        return TLSNames.group(String(cString: name))
+    }
+
+    /// The algorithm of the peer's (a server: our own) signature, by its RFC 8446 name.
+    package var signatureAlgorithm: StaticString? { TLSNames.signature(ssl) }
+
+    /// The stream ended: before the handshake's end that is a failure. Returns the status.
+    package func inputEnded() -> TLSStatus {
+        guard status == .handshaking else { return status }
+        status = .failed
+        failure = TLSFailure(
+            stage: .negotiation,
+            refuser: .peer,
+            reason: "it closed the connection within the handshake",
+            envoyText: ""
+        )
+        return status
+    }
+
+    // MARK: Steps
+
+    private func handshake() {
+        ERR_clear_error()
+        let result = SSL_do_handshake(ssl)
+        if result == 1 {
+            status = .established
+            if SSL_session_reused(ssl) == 1 { adoptResumedPeer() }
+            return
+        }
+        switch SSL_get_error(ssl, result) {
+        case SSL_ERROR_WANT_READ: break
+        default: fail(during: .negotiation)
+        }
+    }
+
+    private func read(_ plaintext: inout ByteBuffer) {
+        while true {
+            // Plaintext is shorter than its ciphertext; what a record began earlier can add is read
+            // by the next turn.
+            let space = plaintext.reserve(max(window.pointee.input.count, Self.readBytesMin))
+            var count = 0
+            let result = SSL_read_ex(ssl, space.baseAddress, space.count, &count)
+            guard result == 1 else {
+                readStopped(result)
+                return
+            }
+            plaintext.commit(count)
+            // Saves the call that would only say "nothing left".
+            if window.pointee.input.count == 0, SSL_pending(ssl) == 0 { return }
+        }
+    }
+
+    /// Enough for the rest of a small record whose start came earlier.
+    private static let readBytesMin = 1024
+
+    private func readStopped(_ result: Int32) {
+        switch SSL_get_error(ssl, result) {
+        case SSL_ERROR_WANT_READ: break
+        case SSL_ERROR_ZERO_RETURN: status = .peerClosed
+        default: fail(during: .record)
+        }
+    }
+
+    private func fail(during stage: TLSFailure.Stage) {
+        status = .failed
+        failure = TLSErrorQueue.take(
+            stage: stage,
+            verifyFailure: verifyFailure,
+            context: context,
+            isServer: SSL_is_server(ssl) == 1
+        )
+    }
+
+    /// A resumed handshake carries no certificates: the session's take their place. They were
+    /// verified by this very context, or the session would not have been accepted.
+    private func adoptResumedPeer() {
+        guard let certificate = SSL_get0_peer_certificate(ssl) else { return }
+        peer = context.peers.info(leaf: certificate, chain: [certificate])
+        isPeerVerified =
+            context.verifiesChains && SSL_get_verify_result(ssl) == Int(X509_V_OK)
+    }
+
+    private func makeInfo() -> TLSConnectionInfo {
+        if peer == nil, let certificate = SSL_get0_peer_certificate(ssl) {
+            peer = context.peers.info(leaf: certificate, chain: [certificate])
+        }
+        let cipher = SSL_get_current_cipher(ssl)
+        var idLength: UInt32 = 0
+        let id = SSL_get_session(ssl).flatMap { SSL_SESSION_get_id($0, &idLength) }
+        let name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name)
+        return TLSConnectionInfo(
+            version: TLSNames.version(SSL_version(ssl)),
+            cipher: cipher.flatMap { SSL_CIPHER_get_name($0) }.map { String(cString: $0) } ?? "",
+            alpn: String(bytes: alpn),
+            serverName: name.map { String(cString: $0) } ?? "",
+            sessionID: hexadecimal(Bytes(start: id, count: Int(idLength))),
+            isResumed: SSL_session_reused(ssl) == 1,
+            peer: peer,
+            isPeerVerified: isPeerVerified,
+            local: context.localInfo(SSL_get_certificate(ssl))
+        )
+    }
+}
+
+/// A name that the peer's certificate must carry for one connection.
+enum TLSPeerName {
+    /// A DNS name.
+    case dns(String)
+    /// A name of any kind.
+    case any(String)
+
+    var name: String {
+        switch self {
+        case .dns(let name), .any(let name): name
+        }
+    }
+}
