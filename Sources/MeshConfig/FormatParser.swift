@@ -40,6 +40,7 @@ struct FormatParser {
         let call = try parseCall()
         switch call.name {
         case "REQ", "REQUEST_HEADER": return try header(.request, call)
+        case "REQ_WITHOUT_QUERY": return try header(.requestWithoutQuery, call)
         case "RESP", "RESPONSE_HEADER": return try header(.response, call)
         case "TRAILER", "RESPONSE_TRAILER": return try header(.trailer, call)
         case "START_TIME": return try time(.start, call)
@@ -64,7 +65,8 @@ struct FormatParser {
         case "REQUESTED_SERVER_NAME":
             try refuseLength(call)
             return .requestedServerName(
-                try optionalChoice(call) ?? .serverNameOnly)
+                try optionalChoice(call) ?? .serverNameOnly
+            )
         case "PATH": return try path(call)
         case "QUERY_PARAM":
             return .queryParameter(name: try required(call), lengthMax: call.lengthMax)
@@ -116,7 +118,8 @@ struct FormatParser {
         guard let field = FormatField(rawValue: call.name) else {
             throw malformed(
                 "%\(call.name)% is not an operator we know"
-                    + (Self.nearest(call.name).map { "; did you mean %\($0)%?" } ?? ""))
+                    + (Self.nearest(call.name).map { "; did you mean %\($0)%?" } ?? "")
+            )
         }
         guard call.parameters == nil, call.lengthMax == nil else {
             throw malformed("%\(call.name)% takes neither parameters nor a length")
@@ -125,16 +128,22 @@ struct FormatParser {
     }
 
     private func header(
-        _ source: FormatHeaderSource, _ call: Call
+        _ source: FormatHeaderSource,
+        _ call: Call
     ) throws(FormatError) -> FormatPart {
         let names = try required(call).split(
-            separator: "?", omittingEmptySubsequences: false)
+            separator: "?",
+            omittingEmptySubsequences: false
+        )
         guard names.count <= 2 else {
             throw malformed("%\(call.name)%: more than one alternative header")
         }
         return .header(
-            source, name: names[0].lowercased(),
-            alternative: names.count == 2 ? names[1].lowercased() : nil, lengthMax: call.lengthMax)
+            source,
+            name: names[0].lowercased(),
+            alternative: names.count == 2 ? names[1].lowercased() : nil,
+            lengthMax: call.lengthMax
+        )
     }
 
     private func time(_ time: FormatTime, _ call: Call) throws(FormatError) -> FormatPart {
@@ -150,12 +159,16 @@ struct FormatParser {
             throw malformed("%COMMON_DURATION% takes two points in time and a unit")
         }
         return .commonDuration(
-            from: try choice(String(words[0]), call), to: try choice(String(words[1]), call),
-            unit: words.count == 3 ? try choice(String(words[2]), call) : .milliseconds)
+            from: try choice(String(words[0]), call),
+            to: try choice(String(words[1]), call),
+            unit: words.count == 3 ? try choice(String(words[2]), call) : .milliseconds
+        )
     }
 
     private func metadata(
-        _ source: FormatMetadataSource, _ path: String, _ call: Call
+        _ source: FormatMetadataSource,
+        _ path: String,
+        _ call: Call
     ) throws(FormatError) -> FormatPart {
         var words = path.split(separator: ":", omittingEmptySubsequences: false).map(String.init)
         guard !words.isEmpty, !words[0].isEmpty else {
@@ -176,13 +189,16 @@ struct FormatParser {
 
     private func path(_ call: Call) throws(FormatError) -> FormatPart {
         let words = (call.parameters ?? "").split(
-            separator: ":", omittingEmptySubsequences: false)
+            separator: ":",
+            omittingEmptySubsequences: false
+        )
         guard words.count <= 2 else { throw malformed("%PATH% takes at most two parameters") }
         let mode = words.first.map(String.init) ?? ""
         return .path(
             withQuery: mode.isEmpty ? .with : try choice(mode, call),
             words.count == 2 ? try choice(String(words[1]), call) : .originalOrPath,
-            lengthMax: call.lengthMax)
+            lengthMax: call.lengthMax
+        )
     }
 
     // MARK: Parameters
@@ -199,7 +215,8 @@ struct FormatParser {
     }
 
     private func choice<E: CaseIterable & RawRepresentable>(
-        _ word: String, _ call: Call
+        _ word: String,
+        _ call: Call
     ) throws(FormatError) -> E where E.RawValue == String {
         guard let value = E(rawValue: word) else {
             let known = E.allCases.map(\.rawValue).joined(separator: ", ")
@@ -221,7 +238,10 @@ struct FormatParser {
 
     private static func cut(_ text: String, at separator: Character) -> (String, String?) {
         let halves = text.split(
-            separator: separator, maxSplits: 1, omittingEmptySubsequences: false)
+            separator: separator,
+            maxSplits: 1,
+            omittingEmptySubsequences: false
+        )
         return (String(halves[0]), halves.count == 2 ? String(halves[1]) : nil)
     }
 

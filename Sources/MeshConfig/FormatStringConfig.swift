@@ -16,9 +16,16 @@ package struct FormatStringConfig: Hashable, Sendable {
         return FormatStringConfig(parts: try parser.parse())
     }
 
+    /// A header value, as header mutations have it.
+    package init(headerValue text: String, at object: ConfigObject, key: String) {
+        self = Self.decode(text, in: object, at: key)
+    }
+
     /// Parses `text` that stands at `key` of `object` and reports what is wrong with it there.
     package static func decode(
-        _ text: String, in object: ConfigObject, at key: String
+        _ text: String,
+        in object: ConfigObject,
+        at key: String
     ) -> FormatStringConfig {
         do throws(FormatError) {
             return try parse(text)
@@ -54,7 +61,9 @@ package enum FormatPart: Hashable, Sendable {
     case queryParameter(name: String, lengthMax: Int?)
 }
 
-package enum FormatHeaderSource: UInt8, Hashable, Sendable { case request, response, trailer }
+package enum FormatHeaderSource: UInt8, Hashable, Sendable {
+    case request, requestWithoutQuery, response, trailer
+}
 
 package enum FormatTime: UInt8, Hashable, Sendable {
     case start, emit
