@@ -346,18 +346,17 @@ package final class HTTP1ServerCodec: ServerCodec, ServerStream {
     func exchangeEnded() {
         let application = application
         self.application = nil
-        let keepsOpen = request == .complete && !closesAfterResponse && !isDraining
-        if keepsOpen {
-            request = .head
-            isEmptyLineSkipped = false
-            releasePauses()
-            if !isReceiving { releaseMaps() }
-            if !isOutputBlocked { release() }
-        } else {
-            die()
-        }
+        // The request's map is still the stream's: it may be logged now.
         application?.responseSent()
-        if !keepsOpen { owner.closeAfterFlush() }
+        guard request == .complete, !closesAfterResponse, !isDraining else {
+            die()
+            return owner.closeAfterFlush()
+        }
+        request = .head
+        isEmptyLineSkipped = false
+        releasePauses()
+        if !isReceiving { releaseMaps() }
+        if !isOutputBlocked { release() }
     }
 
     package func reset(_ reason: StreamResetReason) {
