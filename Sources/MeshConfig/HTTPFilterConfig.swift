@@ -1,0 +1,196 @@
+/// One filter of the HTTP filter chain (envoy: HttpFilter).
+package struct HTTPFilterConfig: Sendable {
+    package enum Kind: Sendable {
+        case router(RouterConfig)
+    }
+
+    /// The key of `typed_per_filter_config`.
+    package let name: String
+    package let kind: Kind
+    /// Off unless a route turns it on.
+    package let isDisabled: Bool
+
+    /// The chain, complete: it ends with the router. Filters that are not known are left out if they
+    /// are optional and reported otherwise.
+    static func chain(_ manager: ConfigObject) -> [HTTPFilterConfig] {
+        let objects = manager.objects("http_filters")
+        let filters = objects.compactMap { HTTPFilterConfig($0) }
+        if objects.isEmpty {
+            manager.error("needs at least the router filter", at: "http_filters")
+        }
+        guard filters.count == objects.count else { return filters }
+        for (at, (filter, object)) in zip(filters, objects).enumerated() {
+            let isLast = at == filters.count - 1
+            if case .router = filter.kind {
+                if !isLast { object.error("the router must be the last filter") }
+                if filter.isDisabled {
+                    object.error("the router cannot be disabled", at: "disabled")
+                }
+            } else if isLast {
+                object.error("the last filter must be envoy.filters.http.router")
+            }
+        }
+        var names: Set<String> = []
+        for (filter, object) in zip(filters, objects) where !names.insert(filter.name).inserted {
+            object.warning(
+                "another filter is called \"\(filter.name)\" too: typed_per_filter_config of that"
+                    + " name is for both",
+                at: "name"
+            )
+        }
+        return filters
+    }
+
+    private init?(_ object: ConfigObject) {
+        name = object.requiredString("name")
+        let isOptional = object.bool("is_optional", default: false)
+        isDisabled = object.bool("disabled", default: false)
+        object.unsupported("config_discovery", "filters are read from this file only")
+        guard let (type, config) = object.typedConfig() else { return nil }
+        switch type {
+        case "envoy.extensions.filters.http.router.v3.Router": kind = .router(RouterConfig(config))
+        default:
+            if isOptional {
+                object.warning("\"\(type)\" is not implemented; it is optional and left out")
+            } else {
+                object.error("HTTP filter \"\(type)\" is not implemented")
+            }
+            config.skip()
+            return nil
+        }
+    }
+}
+
+/// The filter that sends requests upstream (envoy: filters.http.router.v3.Router).
+package struct RouterConfig: Hashable, Sendable {
+    /// Request headers whose value must be well formed, lower case; a request where one is not is
+    /// answered with 400.
+    package let strictHeaders: [String]
+    /// No `x-envoy-*` headers are added or read beyond routing.
+    package let suppressesEnvoyHeaders: Bool
+    /// Whether `x-envoy-expected-rq-timeout-ms` of the request is the route's timeout.
+    package let respectsExpectedTimeout: Bool
+
+    package init(_ object: ConfigObject) {
+        suppressesEnvoyHeaders = object.bool("suppress_envoy_headers", default: false)
+        respectsExpectedTimeout = object.bool("respect_expected_rq_timeout", default: false)
+        let known = [
+            "x-envoy-upstream-rq-timeout-ms", "x-envoy-upstream-rq-per-try-timeout-ms",
+            "x-envoy-max-retries", "x-envoy-retry-grpc-on", "x-envoy-retry-on",
+        ]
+        strictHeaders = object.strings("strict_check_headers").map { name in
+            let lower = name.lowercased()
+            if !known.contains(lower) {
+                object.error(
+                    "\"\(name)\" is not one of \(known.joined(separator: ", "))",
+                    at: "strict_check_headers"
+                )
+            }
+            return lower
+        }
+        // Statistics and tracing only.
+        object.inert(
+            "dynamic_stats",
+            "start_child_span",
+            "suppress_grpc_request_failure_code_stats"
+        )
+        object.unsupported("upstream_log", "attempts are not logged one by one")
+        object.unsupported("upstream_log_options", "attempts are not logged one by one")
+        object.unsupported("upstream_http_filters", "no upstream filter is implemented")
+        object.unsupported(
+            "reject_connect_request_early_data",
+            "CONNECT payload is always forwarded"
+        )
+    }
+}
+
+/// Settings of filters that hold for one virtual host, route or weighted cluster only
+/// (envoy: typed_per_filter_config).
+package struct FilterOverridesConfig: Sendable {
+    package enum Override: Sendable {
+        /// Skip the filter, or apply it although the chain has it disabled.
+        case enabled(Bool)
+    }
+
+    /// By filter name, in file order.
+    package let entries: [(filter: String, override: Override)]
+
+    package init(_ object: ConfigObject) {
+        entries = object.objectEntries("typed_per_filter_config").compactMap { key, any in
+            Self.override(key, any).map { (key, $0) }
+        }
+    }
+
+    package subscript(filter: String) -> Override? {
+        entries.first { $0.filter == filter }?.override
+    }
+
+    private static func override(_ filter: String, _ any: ConfigObject) -> Override? {
+        guard let (type, config) = any.openedAny() else { return nil }
+        guard type == "envoy.config.route.v3.FilterConfig" else {
+            return override(filter, type, config, isOptional: false)
+        }
+        let isOptional = config.bool("is_optional", default: false)
+        if config.bool("disabled", default: false) {
+            config.object("config")?.skip()
+            return .enabled(false)
+        }
+        guard let (innerType, inner) = config.object("config").flatMap({ $0.openedAny() }) else {
+            return .enabled(true)
+        }
+        return override(filter, innerType, inner, isOptional: isOptional)
+    }
+
+    private static func override(
+        _ filter: String,
+        _ type: String,
+        _ config: ConfigObject,
+        isOptional: Bool
+    ) -> Override? {
+        if isOptional {
+            config.warning("\"\(type)\" is not implemented; it is optional and left out")
+        } else {
+            config.error(
+                "settings of type \"\(type)\" for filter \"\(filter)\" are not implemented"
+            )
+        }
+        config.skip()
+        return nil
+    }
+}
+
+extension RouteConfig {
+    /// Filters that settings exist for anywhere in the table, each once.
+    var filterOverrideNames: [(filter: String, host: String)] {
+        var seen: Set<String> = []
+        var result: [(filter: String, host: String)] = []
+        func add(_ overrides: FilterOverridesConfig, _ host: String) {
+            for (filter, _) in overrides.entries where seen.insert(filter).inserted {
+                result.append((filter, host))
+            }
+        }
+        add(filterOverrides, "")
+        for host in virtualHosts {
+            add(host.filterOverrides, host.name)
+            for route in host.routes {
+                add(route.filterOverrides, host.name)
+                guard case .route(let action) = route.action,
+                    case .weighted(let clusters) = action.target
+                else { continue }
+                for entry in clusters.entries { add(entry.filterOverrides, host.name) }
+            }
+        }
+        return result
+    }
+}
+
+extension ConfigObject {
+    /// An object without fields at the same place, for a required message that is missing.
+    static func empty(at object: ConfigObject) -> ConfigObject {
+        ConfigObject(
+            ConfigNode(.object([]), at: object.position),
+            path: object.path,
+            diagnostics: ConfigDiagnostics()
+        )
+    }
+}
