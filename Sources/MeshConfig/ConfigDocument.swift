@@ -1,4 +1,4 @@
-/// The text of a configuration file, read by the kind its name says.
+/// The text of a configuration file: YAML if its name ends in .yaml or .yml, JSON otherwise.
 package enum ConfigDocument {
     /// The root object; nil after a syntax error. The caller decodes it and calls its `finish()`.
     package static func parse(
@@ -6,8 +6,12 @@ package enum ConfigDocument {
         fileName: String,
         diagnostics: ConfigDiagnostics
     ) -> ConfigObject? {
-        guard let node = JSONParser.parse(text, diagnostics: diagnostics) else { return nil }
-        return ConfigObject(node, diagnostics: diagnostics)
+        let isYAML = fileName.hasSuffix(".yaml") || fileName.hasSuffix(".yml")
+        let node =
+            isYAML
+            ? YAMLParser.parse(text, diagnostics: diagnostics)
+            : JSONParser.parse(text, diagnostics: diagnostics)
+        return node.map { ConfigObject($0, diagnostics: diagnostics) }
     }
 
     /// JSON in a string: for tests and configuration made by the program itself.

@@ -103,8 +103,14 @@ package struct DNSResolverConfig: Hashable, Sendable {
 
     package init() {}
 
-    /// Reads a message that has the old fields as well as `typed_dns_resolver_config`.
+    /// Reads a cluster's fields, old and new.
     init(owner object: ConfigObject) {
+        self.init(bootstrap: object)
+        read(object, "dns_resolvers")
+    }
+
+    /// Reads a message that has the older fields as well as `typed_dns_resolver_config`.
+    init(bootstrap object: ConfigObject) {
         self.init(typed: object)
         if let old = object.object("dns_resolution_config") {
             if object.isPresent("typed_dns_resolver_config") {
@@ -116,7 +122,6 @@ package struct DNSResolverConfig: Hashable, Sendable {
             read(old, "resolvers")
             readOptions(old.object("dns_resolver_options"))
         }
-        read(object, "dns_resolvers")
         if object.bool("use_tcp_for_dns_lookups", default: false) { usesTCP = true }
     }
 

@@ -151,7 +151,7 @@ package protocol ServerStreamDelegate: AnyObject {
     func requestInvalid(_ error: CodecError)
     /// The peer reset the stream or the connection ended. The stream is gone.
     func requestReset(_ reason: StreamResetReason)
-    /// The response was written to the codec completely and left no trace there.
+    /// The response was taken completely. The request's head is valid until this returns.
     func responseSent()
     /// The connection's output is over its high (under its low) watermark: pause (resume) the source
     /// of the response.

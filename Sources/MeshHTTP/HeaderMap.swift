@@ -6,8 +6,11 @@ import MeshNet
 /// Pseudo-headers are fields too, so that matchers and formatters need no special case; `Host` is
 /// kept as `:authority`. Everything lives in one arena that a stream recycles, so a request allocates
 /// nothing here. Values read out are borrowed: valid until the next mutation of the map.
+///
+/// A field lies in the arena as HTTP/1 writes it (`name: value`, CR, LF), so that fields which nobody
+/// touched are copied from wire to wire in runs. Every value is followed by its CR LF, always.
 package final class HeaderMap {
-    private struct Entry {
+    struct Entry {
         var nameOffset: UInt32
         var valueOffset: UInt32
         var valueLength: UInt32
@@ -19,29 +22,34 @@ package final class HeaderMap {
         var originalNameOffset: UInt32
     }
 
-    private var arena: UnsafeMutableRawPointer
-    private var arenaUsed = 0
-    private var arenaCapacity: Int
-    private var entries: UnsafeMutablePointer<Entry>
-    private var entryCount = 0
-    private var entryCapacity: Int
+    // Not private: the wire codec of this module reads and fills them (HeaderMap+Wire.swift).
+    var arena: UnsafeMutableRawPointer
+    var arenaUsed = 0
+    /// Usable bytes; ``slack`` more are allocated, so that copies may run over by a word or two.
+    var arenaCapacity: Int
+    var entries: UnsafeMutablePointer<Entry>
+    var entryCount = 0
+    var entryCapacity: Int
     /// For each known header the index of its first live entry, or `none`.
-    private let firstKnown: UnsafeMutablePointer<UInt16>
+    private(set) var firstKnown: UnsafeMutablePointer<UInt16>
 
-    private static let none = UInt16.max
+    static let none = UInt16.max
+    static let slack = 16
+    /// Longest field name that an entry can describe; codecs refuse longer ones.
+    static let nameLengthMax = Int(UInt16.max)
     /// A usual request head and what the proxy adds to it.
     private static let arenaCapacityMin = 1536
     private static let entryCapacityMin = 32
 
     /// Live fields, pseudo-headers included.
-    package private(set) var count = 0
+    package internal(set) var count = 0
     /// Bytes of all live names and values.
-    package private(set) var byteSize = 0
+    package internal(set) var byteSize = 0
 
     package init() {
         arenaCapacity = Self.arenaCapacityMin
         entryCapacity = Self.entryCapacityMin
-        arena = .allocate(byteCount: arenaCapacity, alignment: 16)
+        arena = Self.allocateArena(arenaCapacity)
         entries = .allocate(capacity: entryCapacity)
         firstKnown = .allocate(capacity: Int(KnownHeader.count))
         firstKnown.initialize(repeating: Self.none, count: Int(KnownHeader.count))
@@ -66,8 +74,21 @@ package final class HeaderMap {
         if arenaCapacity > Self.arenaCapacityMin * 8 {
             arena.deallocate()
             arenaCapacity = Self.arenaCapacityMin
-            arena = .allocate(byteCount: arenaCapacity, alignment: 16)
+            arena = Self.allocateArena(arenaCapacity)
         }
+    }
+
+    /// Exchanges the contents of two maps; copies no field.
+    package func swap(with other: HeaderMap) {
+        Swift.swap(&arena, &other.arena)
+        Swift.swap(&arenaUsed, &other.arenaUsed)
+        Swift.swap(&arenaCapacity, &other.arenaCapacity)
+        Swift.swap(&entries, &other.entries)
+        Swift.swap(&entryCount, &other.entryCount)
+        Swift.swap(&entryCapacity, &other.entryCapacity)
+        Swift.swap(&firstKnown, &other.firstKnown)
+        Swift.swap(&count, &other.count)
+        Swift.swap(&byteSize, &other.byteSize)
     }
 
     // MARK: Reading
@@ -119,6 +140,13 @@ package final class HeaderMap {
         }
     }
 
+    package func forEachValue(_ header: KnownHeader, _ body: (Bytes) -> Void) {
+        let first = firstKnown[Int(header.rawValue)]
+        guard first != Self.none else { return }
+        for at in Int(first)..<entryCount
+        where entries[at].known == header.rawValue && !entries[at].isRemoved { body(value(at)) }
+    }
+
     /// Calls `body` with each live field, in order. The map must not be mutated meanwhile.
     package func forEach(_ body: (_ name: Bytes, _ value: Bytes) -> Void) {
         for at in 0..<entryCount where !entries[at].isRemoved { body(name(at), value(at)) }
@@ -133,7 +161,8 @@ package final class HeaderMap {
             let entry = entries[at]
             let original =
                 entry.originalNameOffset == 0
-                ? nil : Bytes(start: arena + Int(entry.originalNameOffset), count: Int(entry.nameLength))
+                ? nil
+                : Bytes(start: arena + Int(entry.originalNameOffset), count: Int(entry.nameLength))
             body(KnownHeader(rawValue: entry.known), name(at), original, value(at))
         }
     }
@@ -157,7 +186,11 @@ package final class HeaderMap {
 
     package func append(_ header: KnownHeader, _ value: Bytes) {
         let name = header.name
-        insert(Bytes(start: name.utf8Start, count: name.utf8CodeUnitCount), value, known: header.rawValue)
+        insert(
+            Bytes(start: name.utf8Start, count: name.utf8CodeUnitCount),
+            value,
+            known: header.rawValue
+        )
     }
 
     package func append(_ header: KnownHeader, _ value: StaticString) {
@@ -185,32 +218,41 @@ package final class HeaderMap {
     ///
     /// - Parameter keepingCase: also keep the peer's spelling (envoy: preserve_case).
     package func append(wireName: Bytes, value: Bytes, keepingCase: Bool = false) {
-        reserve(wireName.count * 2 + value.count, near: value)
-        let lower = arena + arenaUsed
-        for at in 0..<wireName.count {
-            let byte = wireName[at]
-            let isUpper = byte &- 0x41 < 26
-            lower.storeBytes(of: isUpper ? byte | 0x20 : byte, toByteOffset: at, as: UInt8.self)
+        precondition(wireName.count <= Self.nameLengthMax, "header map: field name too long")
+        withStable(value, reserving: wireName.count * 2 + value.count + 16) { value in
+            var originalOffset = 0
+            if keepingCase {
+                // Offset 0 means "not kept", so nothing kept may lie there.
+                if arenaUsed == 0 { arenaUsed = 1 }
+                originalOffset = arenaUsed
+                store(wireName)
+            }
+            let nameOffset = arenaUsed
+            for byte in wireName {
+                let isUpper = byte &- 0x41 < 26
+                arena.storeBytes(
+                    of: isUpper ? byte | 0x20 : byte,
+                    toByteOffset: arenaUsed,
+                    as: UInt8.self
+                )
+                arenaUsed += 1
+            }
+            var known = KnownHeader.index(
+                of: Bytes(start: arena + nameOffset, count: arenaUsed - nameOffset)
+            )
+            if known == KnownHeader.host.rawValue {
+                arenaUsed = nameOffset
+                known = KnownHeader.authority.rawValue
+                store(KnownHeader.authority.name)
+            }
+            add(
+                nameOffset: nameOffset,
+                nameLength: arenaUsed - nameOffset,
+                original: originalOffset,
+                value,
+                known: known
+            )
         }
-        let nameBytes = Bytes(start: lower, count: wireName.count)
-        let known = KnownHeader.index(of: nameBytes)
-        let nameOffset = arenaUsed
-        arenaUsed += wireName.count
-        var originalOffset = 0
-        if keepingCase, let base = wireName.baseAddress {
-            originalOffset = arenaUsed
-            memcpy(arena + arenaUsed, base, wireName.count)
-            arenaUsed += wireName.count
-        }
-        if known == KnownHeader.host.rawValue {
-            let name = KnownHeader.authority.name
-            insert(
-                Bytes(start: name.utf8Start, count: name.utf8CodeUnitCount), value,
-                known: KnownHeader.authority.rawValue)
-            return
-        }
-        add(
-            nameOffset: nameOffset, nameLength: wireName.count, original: originalOffset, value, known: known)
     }
 
     package func set(_ header: KnownHeader, _ value: Bytes) {
@@ -282,6 +324,19 @@ package final class HeaderMap {
         }
     }
 
+    /// Removes all fields of this name, which must be in lower case.
+    @discardableResult
+    package func remove(_ name: Bytes) -> Bool {
+        let known = KnownHeader.index(of: name)
+        if let header = KnownHeader(rawValue: known) { return remove(header) }
+        var removed = false
+        for at in 0..<entryCount where matches(at, name) {
+            tombstone(at)
+            removed = true
+        }
+        return removed
+    }
+
     /// Removes every field the predicate accepts.
     package func remove(where isUnwanted: (_ name: Bytes, _ value: Bytes) -> Bool) {
         for at in 0..<entryCount where !entries[at].isRemoved && isUnwanted(name(at), value(at)) {
@@ -300,24 +355,26 @@ package final class HeaderMap {
 
     /// Replaces this map's fields by a copy of another's.
     package func copy(from other: HeaderMap) {
+        guard other !== self else { return }
         removeAll()
-        reserve(other.arenaUsed, near: Bytes(start: nil, count: 0))
-        other.forEachField { known, name, original, value in
-            if let original {
-                append(wireName: original, value: value, keepingCase: true)
-            } else {
-                insert(name, value, known: known?.rawValue ?? KnownHeader.count)
-            }
-        }
+        if arenaCapacity < other.arenaUsed { growArena(other.arenaUsed) }
+        while entryCapacity < other.entryCount { growEntries() }
+        memcpy(arena, other.arena, other.arenaUsed)
+        entries.update(from: other.entries, count: other.entryCount)
+        firstKnown.update(from: other.firstKnown, count: Int(KnownHeader.count))
+        arenaUsed = other.arenaUsed
+        entryCount = other.entryCount
+        count = other.count
+        byteSize = other.byteSize
     }
 
     // MARK: Storage
 
-    private func name(_ at: Int) -> Bytes {
+    func name(_ at: Int) -> Bytes {
         Bytes(start: arena + Int(entries[at].nameOffset), count: Int(entries[at].nameLength))
     }
 
-    private func value(_ at: Int) -> Bytes {
+    func value(_ at: Int) -> Bytes {
         Bytes(start: arena + Int(entries[at].valueOffset), count: Int(entries[at].valueLength))
     }
 
@@ -340,53 +397,108 @@ package final class HeaderMap {
 
     private func replaceValue(_ at: Int, _ value: Bytes) {
         byteSize += value.count - Int(entries[at].valueLength)
-        if value.count <= Int(entries[at].valueLength), let base = value.baseAddress {
-            memmove(arena + Int(entries[at].valueOffset), base, value.count)
-        } else if value.count > 0 {
-            entries[at].valueOffset = UInt32(store(value))
+        if value.count <= Int(entries[at].valueLength) {
+            let target = Int(entries[at].valueOffset)
+            if let base = value.baseAddress { memmove(arena + target, base, value.count) }
+            entries[at].valueLength = UInt32(value.count)
+            storeLineEnd(target + value.count)
+        } else {
+            withStable(value, reserving: value.count + 2) { value in
+                entries[at].valueOffset = UInt32(arenaUsed)
+                entries[at].valueLength = UInt32(value.count)
+                store(value)
+                storeLineEnd(arenaUsed)
+                arenaUsed += 2
+            }
         }
-        entries[at].valueLength = UInt32(value.count)
     }
 
     private func insert(_ name: Bytes, _ value: Bytes, known: UInt8) {
-        withStable(value, reserving: name.count + value.count) { value in
-            let nameOffset = store(name)
+        precondition(name.count <= Self.nameLengthMax, "header map: field name too long")
+        withStable(value, reserving: name.count + value.count + 4) { value in
+            let nameOffset = arenaUsed
+            store(name)
             add(nameOffset: nameOffset, nameLength: name.count, original: 0, value, known: known)
         }
     }
 
-    private func add(nameOffset: Int, nameLength: Int, original: Int, _ value: Bytes, known: UInt8) {
+    /// Appends separator, value and line end after the name, and the entry. The room was reserved.
+    private func add(
+        nameOffset: Int,
+        nameLength: Int,
+        original: Int,
+        _ value: Bytes,
+        known: UInt8
+    ) {
+        arena.storeBytes(of: 0x203A, toByteOffset: arenaUsed, as: UInt16.self)
+        arenaUsed += 2
+        let valueOffset = arenaUsed
+        store(value)
+        storeLineEnd(arenaUsed)
+        arenaUsed += 2
+        addEntry(
+            nameOffset: nameOffset,
+            nameLength: nameLength,
+            original: original,
+            valueOffset: valueOffset,
+            valueLength: value.count,
+            known: known
+        )
+    }
+
+    func addEntry(
+        nameOffset: Int,
+        nameLength: Int,
+        original: Int,
+        valueOffset: Int,
+        valueLength: Int,
+        known: UInt8
+    ) {
         if entryCount == entryCapacity { growEntries() }
-        let valueOffset = store(value)
-        entries[entryCount] = Entry(
-            nameOffset: UInt32(nameOffset), valueOffset: UInt32(valueOffset),
-            valueLength: UInt32(value.count), nameLength: UInt16(nameLength), known: known,
-            isRemoved: false, originalNameOffset: UInt32(original))
+        (entries + entryCount).initialize(
+            to: Entry(
+                nameOffset: UInt32(truncatingIfNeeded: nameOffset),
+                valueOffset: UInt32(truncatingIfNeeded: valueOffset),
+                valueLength: UInt32(truncatingIfNeeded: valueLength),
+                nameLength: UInt16(truncatingIfNeeded: nameLength),
+                known: known,
+                isRemoved: false,
+                originalNameOffset: UInt32(truncatingIfNeeded: original)
+            )
+        )
         if known < KnownHeader.count, firstKnown[Int(known)] == Self.none {
-            firstKnown[Int(known)] = UInt16(entryCount)
+            firstKnown[Int(known)] = UInt16(truncatingIfNeeded: entryCount)
         }
-        entryCount += 1
-        count += 1
-        byteSize += nameLength + value.count
+        entryCount &+= 1
+        count &+= 1
+        byteSize &+= nameLength &+ valueLength
     }
 
-    /// Copies into the arena, which must have been given room where the source lies inside it.
-    private func store(_ source: Bytes) -> Int {
-        guard let base = source.baseAddress, source.count > 0 else { return arenaUsed }
-        let isInside = base >= UnsafeRawPointer(arena) && base < UnsafeRawPointer(arena + arenaCapacity)
-        let inner = base - UnsafeRawPointer(arena)
-        if arenaCapacity - arenaUsed < source.count { growArena(source.count) }
-        let offset = arenaUsed
-        memcpy(arena + offset, isInside ? UnsafeRawPointer(arena) + inner : base, source.count)
+    /// CR LF, where every value ends.
+    func storeLineEnd(_ offset: Int) {
+        arena.storeBytes(of: 0x0A0D, toByteOffset: offset, as: UInt16.self)
+    }
+
+    /// Copies to the arena's end, where room was reserved.
+    private func store(_ source: Bytes) {
+        guard let base = source.baseAddress else { return }
+        memmove(arena + arenaUsed, base, source.count)
         arenaUsed += source.count
-        return offset
     }
 
-    /// Grows the arena first, then calls `body` with the value where it now lies.
+    private func store(_ text: StaticString) {
+        store(Bytes(start: text.utf8Start, count: text.utf8CodeUnitCount))
+    }
+
+    /// Grows the arena where it must, then calls `body` with the value where it now lies.
     private func withStable(_ value: Bytes, reserving size: Int, _ body: (Bytes) -> Void) {
-        guard arenaCapacity - arenaUsed < size, let base = value.baseAddress,
-            base >= UnsafeRawPointer(arena), base < UnsafeRawPointer(arena + arenaCapacity)
-        else { return body(value) }
+        guard arenaCapacity - arenaUsed < size else { return body(value) }
+        guard let base = value.baseAddress, base >= UnsafeRawPointer(arena),
+            base < UnsafeRawPointer(arena + arenaCapacity)
+        else {
+            growArena(size)
+            return body(value)
+        }
         let inner = base - UnsafeRawPointer(arena)
         growArena(size)
         body(Bytes(start: UnsafeRawPointer(arena) + inner, count: value.count))
@@ -399,14 +511,17 @@ package final class HeaderMap {
         }
     }
 
-    private func reserve(_ size: Int, near value: Bytes) {
-        if arenaCapacity - arenaUsed < size { growArena(size) }
+    private static func allocateArena(_ capacity: Int) -> UnsafeMutableRawPointer {
+        .allocate(byteCount: capacity + slack, alignment: 16)
     }
 
-    private func growArena(_ size: Int) {
+    /// Makes room for `size` more bytes.
+    func growArena(_ size: Int) {
         var wanted = arenaCapacity * 2
         while wanted - arenaUsed < size { wanted *= 2 }
-        let fresh = UnsafeMutableRawPointer.allocate(byteCount: wanted, alignment: 16)
+        // Offsets are 32 bits wide; no limit a codec can be given comes near.
+        precondition(wanted <= Int(UInt32.max), "header map: fields too large")
+        let fresh = Self.allocateArena(wanted)
         memcpy(fresh, arena, arenaUsed)
         arena.deallocate()
         arena = fresh

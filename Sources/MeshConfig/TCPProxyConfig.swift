@@ -1,0 +1,115 @@
+/// Passes bytes between a connection and a cluster (envoy:
+/// extensions.filters.network.tcp_proxy.v3.TcpProxy).
+package struct TCPProxyConfig: Sendable {
+    package struct WeightedCluster: Hashable, Sendable {
+        package let name: String
+        package let weight: UInt32
+        package let metadataMatch: MetadataConfig
+        package let path: ConfigPath
+        package let position: ConfigPosition
+    }
+
+    package let statPrefix: String
+    /// At least one, unless there were errors. A single `cluster` has weight 1.
+    package let clusters: [WeightedCluster]
+    package let metadataMatch: MetadataConfig
+    /// Without bytes in either direction; nil: never.
+    package let idleTimeout: Duration?
+    package let accessLogs: [AccessLogConfig]
+    /// At least 1.
+    package let maxConnectAttempts: UInt32
+    /// Nil: as long as it lasts.
+    package let maxConnectionDuration: Duration?
+    /// An access log record at every such interval; nil: only at the end.
+    package let accessLogFlushInterval: Duration?
+    /// A record also when the upstream connection is there.
+    package let logsOnConnected: Bool
+
+    package init(_ object: ConfigObject) {
+        statPrefix = object.requiredString("stat_prefix")
+        metadataMatch = MetadataConfig(object.object("metadata_match"))
+        clusters = Self.clusters(object)
+        let idle = object.duration("idle_timeout") ?? .seconds(3600)
+        idleTimeout = idle == .zero ? nil : idle
+        accessLogs = object.objects("access_log").map { AccessLogConfig($0) }
+        maxConnectAttempts = object.uint32(
+            "max_connect_attempts",
+            default: 1,
+            in: 1...UInt32.max
+        )
+        maxConnectionDuration = object.duration(
+            "max_downstream_connection_duration",
+            atLeast: .milliseconds(1)
+        )
+        let options = object.object("access_log_options")
+        accessLogFlushInterval =
+            options?.duration("access_log_flush_interval", atLeast: .milliseconds(1))
+            ?? object.duration("access_log_flush_interval", atLeast: .milliseconds(1))
+        let connected = options?.bool("flush_access_log_on_connected", default: false) ?? false
+        let older = object.bool("flush_access_log_on_connected", default: false)
+        logsOnConnected = connected || older
+        options?.unsupported(
+            "flush_access_log_on_start",
+            "use flush_access_log_on_connected or the end"
+        )
+        Self.refuse(object)
+    }
+
+    private static func clusters(_ object: ConfigObject) -> [WeightedCluster] {
+        if object.isPresent("on_demand") {
+            object.unsupported("on_demand", "clusters are read from this file only")
+        }
+        switch object.exactlyOne(of: "cluster", "weighted_clusters") {
+        case "cluster":
+            let name = object.requiredString("cluster")
+            return [
+                WeightedCluster(
+                    name: name,
+                    weight: 1,
+                    metadataMatch: MetadataConfig(nil),
+                    path: object.path.member("cluster"),
+                    position: object.position(of: "cluster")
+                )
+            ]
+        case "weighted_clusters":
+            guard let weighted = object.object("weighted_clusters") else { return [] }
+            let children = weighted.objects("clusters")
+            if children.isEmpty { weighted.error("clusters must not be empty") }
+            return children.map { child in
+                let name = child.requiredString("name")
+                if !child.isPresent("weight") { child.error("weight is required") }
+                return WeightedCluster(
+                    name: name,
+                    weight: child.uint32("weight", default: 1, in: 1...UInt32.max),
+                    metadataMatch: MetadataConfig(child.object("metadata_match")),
+                    path: child.path.member("name"),
+                    position: child.position(of: "name")
+                )
+            }
+        default: return []
+        }
+    }
+
+    private static func refuse(_ object: ConfigObject) {
+        object.unsupported("backoff_options", "connects are tried again at once")
+        object.unsupported("tunneling_config", "tunnels over HTTP are not implemented")
+        object.unsupported(
+            "max_downstream_connection_duration_jitter_percentage",
+            "the duration is exact"
+        )
+        object.unsupported("proxy_protocol_tlvs", "the PROXY protocol is not implemented")
+        object.unsupported(
+            "proxy_protocol_tlv_merge_policy",
+            "the PROXY protocol is not implemented"
+        ) { $0 == .string("ADD_IF_ABSENT") }
+        object.unsupported("upstream_connect_mode", "the upstream connection is opened at once") {
+            $0 == .string("IMMEDIATE")
+        }
+        object.unsupported("max_early_data_bytes", "the upstream connection is opened at once")
+        object.unsupported("check_drain_close", "connections are drained with their listener")
+        object.unsupported("downstream_idle_timeout", "use idle_timeout")
+        object.unsupported("upstream_idle_timeout", "use idle_timeout")
+        // Read by hash balancing only, which clusters refuse.
+        object.inert("hash_policy")
+    }
+}
