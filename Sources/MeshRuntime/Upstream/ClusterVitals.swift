@@ -97,15 +97,15 @@ package final class ClusterVitals: Sendable {
         return false
     }
 
-    /// Gives a connection slot back and wakes one waiting worker, if any.
-    package func releaseConnection(_ priority: RequestPriority) {
+    /// Gives a connection slot back and wakes one waiting worker, if any: `last` only if it is the one.
+    package func releaseConnection(_ priority: RequestPriority, lastTo last: Int? = nil) {
         self[priority].connections.release()
-        wakeOne(priority)
+        wakeOne(priority, last: last)
     }
 
     /// A slot is free and may be wanted: also for a woken worker that has no use for it any more.
-    package func wakeOne(_ priority: RequestPriority) {
-        guard let number = self[priority].waiting.takeOne() else { return }
+    package func wakeOne(_ priority: RequestPriority, last: Int? = nil) {
+        guard let number = self[priority].waiting.takeOne(last: last) else { return }
         // Beyond 64 workers several share a mark; all of them are woken and ask again.
         for worker in stride(from: number, to: mailboxes.workerCount, by: 64) {
             mailboxes.post(worker: worker, .capacityFreed(cluster: id, priority))

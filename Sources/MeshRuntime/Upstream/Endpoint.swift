@@ -90,19 +90,78 @@ package struct EndpointSet: Sendable {
 package final class Endpoint {
     package private(set) var spec: EndpointSpec
     package let vitals: EndpointVitals
-    /// It left the cluster; kept only by those who still use it.
-    package internal(set) var isRemoved = false
+    private(set) var transport: any UpstreamTransport
+    /// Connections to it as the cluster says, by request priority; made on first use.
+    private var plain: HTTPConnectionPool?
+    private var plainHigh: HTTPConnectionPool?
+    /// Likewise for requests that ask for more of their connection.
+    private var special: [PoolKey: HTTPConnectionPool] = [:]
 
-    package init(_ spec: EndpointSpec) {
+    private struct PoolKey: Hashable {
+        let identity: ConnectionIdentity
+        let priority: RequestPriority
+    }
+
+    init(_ spec: EndpointSpec, transport: any UpstreamTransport = PlainTransport()) {
         self.spec = spec
+        self.transport = transport
         vitals = spec.vitals
     }
 
     package var address: SocketAddress { spec.address }
 
     /// Takes over a changed weight, locality or metadata; address and vitals stay.
-    func update(_ spec: EndpointSpec) {
+    func update(_ spec: EndpointSpec, transport: any UpstreamTransport) {
         precondition(spec.vitals === vitals)
         self.spec = spec
+        self.transport = transport
+    }
+
+    func pool(
+        _ priority: RequestPriority,
+        _ identity: ConnectionIdentity?,
+        in cluster: Cluster
+    ) -> HTTPConnectionPool {
+        if let identity { return specialPool(priority, identity, in: cluster) }
+        if let pool = priority == .default ? plain : plainHigh { return pool }
+        let pool = HTTPConnectionPool(
+            cluster: cluster,
+            endpoint: self,
+            priority: priority,
+            identity: nil
+        )
+        if priority == .default { plain = pool } else { plainHigh = pool }
+        return pool
+    }
+
+    private func specialPool(
+        _ priority: RequestPriority,
+        _ identity: ConnectionIdentity,
+        in cluster: Cluster
+    ) -> HTTPConnectionPool {
+        let key = PoolKey(identity: identity, priority: priority)
+        if let pool = special[key] { return pool }
+        let pool = HTTPConnectionPool(
+            cluster: cluster,
+            endpoint: self,
+            priority: priority,
+            identity: identity
+        )
+        special[key] = pool
+        return pool
+    }
+
+    /// All pools, in no order that matters to traffic.
+    var pools: [HTTPConnectionPool] {
+        [plain, plainHigh].compactMap { $0 } + special.values
+    }
+
+    /// It left the cluster. Connections under way keep their pool, and the pool this endpoint.
+    func drain() {
+        let pools = pools
+        plain = nil
+        plainHigh = nil
+        special = [:]
+        for pool in pools { pool.drain() }
     }
 }

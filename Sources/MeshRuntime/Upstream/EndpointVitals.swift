@@ -61,10 +61,14 @@ package final class EndpointVitals: Sendable {
     private nonisolated(unsafe) let cells: UnsafeMutablePointer<Atomic<Int>>
     private let workers: Int
     private let healthState: Atomic<UInt8>
+    private let connections: ResourceLimit
 
-    package init(workers: Int, health: EndpointHealth = .healthy) {
+    /// - Parameter connectionsMax: of default priority, from all workers (envoy:
+    ///   circuit_breakers.per_host_thresholds).
+    package init(workers: Int, health: EndpointHealth = .healthy, connectionsMax: Int = .max) {
         precondition(workers > 0)
         self.workers = workers
+        connections = ResourceLimit(max: connectionsMax)
         healthState = Atomic(health.rawValue)
         let count = workers * Self.rowCells
         let storage = UnsafeMutableRawPointer.allocate(
@@ -97,6 +101,14 @@ package final class EndpointVitals: Sendable {
         }
         return sum
     }
+
+    /// As in Envoy, a pool without any connection gets its first beyond the limit: there is no waiting
+    /// for one endpoint's slots across workers.
+    func tryAcquireConnection(isFirst: Bool) -> Bool {
+        connections.tryAcquire() || (isFirst && connections.tryAcquire(upTo: .max))
+    }
+
+    func releaseConnection() { connections.release() }
 
     /// Requests under way to this endpoint, from all workers.
     package var activeRequests: Int { sum(.requestsActive) }

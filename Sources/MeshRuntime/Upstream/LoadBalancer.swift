@@ -5,7 +5,8 @@ package enum LoadBalancingPolicy: Hashable, Sendable {
     case roundRobin
     /// The least loaded of `choices` random ones; with weights, by weight over load to the power of
     /// `activeRequestBias`.
-    case leastRequest(choices: Int = 2, activeRequestBias: Double = 1)
+    /// All are looked at where `choices` is nil.
+    case leastRequest(choices: Int? = 2, activeRequestBias: Double = 1)
     case random
 }
 
@@ -33,10 +34,10 @@ package enum EndpointChoice {
 ///
 /// Tables are rebuilt when endpoints or health change; a choice allocates nothing. Randomness is the
 /// caller's.
-struct LoadBalancer {
+final class LoadBalancer {
     private let options: BalancingOptions
-    private var levels: [Level] = []
-    private var spread = PrioritySpread(levels: [], panicThreshold: 50, overprovisioning: 140)
+    private var levels: [Level]
+    private let spread: PrioritySpread
 
     /// Endpoints of one priority, by fitness.
     private struct Level {
@@ -72,9 +73,7 @@ struct LoadBalancer {
         )
     }
 
-    var isEmpty: Bool { !levels.contains { $0.all.count > 0 } }
-
-    mutating func choose(_ random: inout FastRandom) -> EndpointChoice {
+    func choose(_ random: inout FastRandom) -> EndpointChoice {
         guard !levels.isEmpty else { return .none }
         let (priority, source) = spread.choose(random.next())
         let chosen: Endpoint?
@@ -135,7 +134,9 @@ private struct Rotation {
             turn += 1
             if turn == endpoints.count { turn = 0 }
             return endpoint
-        case .leastRequest(let choices, _):
+        case .leastRequest(nil, _):
+            return leastLoaded(from: random.next(below: endpoints.count))
+        case .leastRequest(let choices?, _):
             var best = endpoints[random.next(below: endpoints.count)]
             var load = best.vitals.activeRequests
             for _ in 1..<max(1, choices) {
@@ -160,6 +161,21 @@ private struct Rotation {
             }
             return endpoints[low]
         }
+    }
+
+    /// Looks at all, from a random one on, so that equal loads do not favour the first.
+    private func leastLoaded(from start: Int) -> Endpoint {
+        var best = endpoints[start]
+        var load = best.vitals.activeRequests
+        for step in 1..<max(2, endpoints.count) {
+            let candidate = endpoints[(start + step) % endpoints.count]
+            let candidateLoad = candidate.vitals.activeRequests
+            if candidateLoad < load {
+                best = candidate
+                load = candidateLoad
+            }
+        }
+        return best
     }
 
     private static func weight(of endpoint: Endpoint, _ policy: LoadBalancingPolicy) -> Double {

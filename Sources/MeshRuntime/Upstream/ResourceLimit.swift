@@ -121,13 +121,15 @@ package struct WaitingWorkers: ~Copyable, Sendable {
         mask.load(ordering: .relaxed) & ~Self.bit(worker) != 0
     }
 
-    /// Clears one mark, each in its turn, and returns its bit number.
-    package func takeOne() -> Int? {
+    /// Clears one mark, each in its turn but `last` after all others, and returns its bit number.
+    package func takeOne(last: Int? = nil) -> Int? {
         var current = mask.load(ordering: .sequentiallyConsistent)
         guard current != 0 else { return nil }
         let start = UInt64(turn.wrappingAdd(1, ordering: .relaxed).oldValue & 63)
         while current != 0 {
-            let rotated = current >> start | current << ((64 - start) & 63)
+            let others = current & ~(last.map(Self.bit) ?? 0)
+            let candidates = others == 0 ? current : others
+            let rotated = candidates >> start | candidates << ((64 - start) & 63)
             let number = (rotated.trailingZeroBitCount + Int(start)) & 63
             let (exchanged, original) = mask.compareExchange(
                 expected: current,

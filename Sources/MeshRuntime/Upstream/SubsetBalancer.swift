@@ -63,13 +63,13 @@ struct SubsetChoice {
 }
 
 /// Chooses the subset of endpoints a request may go to, then one of them, for one worker.
-struct SubsetBalancer {
+final class SubsetBalancer {
     private let options: SubsetOptions
     private var subsets: [LoadBalancer] = []
     /// Endpoints that stand for themselves; see `SubsetOptions.Selector.hasSingleHost`.
     private var singles: [Endpoint] = []
     private var targets: [[String: MetadataValue]: Target] = [:]
-    private var any: LoadBalancer
+    private let any: LoadBalancer
     private var defaults: LoadBalancer?
     /// What each criteria object came to before.
     private var known: [SubsetCriteria: Plan] = [:]
@@ -107,7 +107,7 @@ struct SubsetBalancer {
     /// How many subsets have members (envoy: lb_subsets_active).
     var count: Int { targets.count }
 
-    private mutating func add(
+    private func add(
         _ selector: SubsetOptions.Selector,
         _ endpoints: [Endpoint],
         _ balancing: BalancingOptions,
@@ -166,7 +166,7 @@ struct SubsetBalancer {
 
     // MARK: Choosing
 
-    mutating func choose(_ criteria: SubsetCriteria?, _ random: inout FastRandom) -> SubsetChoice {
+    func choose(_ criteria: SubsetCriteria?, _ random: inout FastRandom) -> SubsetChoice {
         switch plan(for: criteria) {
         case .target(.subset(let index)):
             return SubsetChoice(choice: subsets[index].choose(&random), source: .selected)
@@ -186,7 +186,7 @@ struct SubsetBalancer {
         }
     }
 
-    private mutating func chooseFallback(_ random: inout FastRandom) -> SubsetChoice {
+    private func chooseFallback(_ random: inout FastRandom) -> SubsetChoice {
         let choice: EndpointChoice
         switch options.fallback {
         case .none: return SubsetChoice(choice: .none, source: nil)
@@ -198,7 +198,7 @@ struct SubsetBalancer {
         return SubsetChoice(choice: any.choose(&random), source: .fallbackPanic)
     }
 
-    private mutating func plan(for criteria: SubsetCriteria?) -> Plan {
+    private func plan(for criteria: SubsetCriteria?) -> Plan {
         guard let criteria else { return .clusterFallback }
         if let known = known[criteria] { return known }
         var values: [String: MetadataValue] = [:]

@@ -44,7 +44,7 @@ extension EndpointChoice {
         var balancing = BalancingOptions()
         balancing.policy = policy
         options(&balancing)
-        var balancer = LoadBalancer(specs.map(Endpoint.init), options: balancing, offset: offset)
+        let balancer = LoadBalancer(specs.map { Endpoint($0) }, options: balancing, offset: offset)
         var random = FastRandom(seed: seed)
         return (0..<count).compactMap { _ in balancer.choose(&random).number }
     }

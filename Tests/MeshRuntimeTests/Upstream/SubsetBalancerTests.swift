@@ -63,8 +63,8 @@ import Testing
         _ wanted: [String: MetadataValue]?,
         among specs: [EndpointSpec] = SubsetBalancerTests.specs
     ) -> Set<Int> {
-        var balancer = SubsetBalancer(
-            specs.map(Endpoint.init),
+        let balancer = SubsetBalancer(
+            specs.map { Endpoint($0) },
             options: options,
             balancing: BalancingOptions(),
             offset: 0

@@ -1,0 +1,211 @@
+import MeshHTTP
+import MeshNet
+
+/// What a request asks of the choice of its endpoint and connection.
+package struct UpstreamSelection {
+    package var priority = RequestPriority.default
+    /// Metadata the endpoint must have (envoy: metadata_match).
+    package var criteria: SubsetCriteria?
+    package var identity: ConnectionIdentity?
+    /// Endpoints that earlier attempts went to (envoy: retry_host_predicate previous_hosts).
+    package var rejected: [Endpoint] = []
+    /// Choices before a rejected endpoint is taken after all
+    /// (envoy: host_selection_retry_max_attempts, plus one).
+    package var attemptsMax = 1
+
+    package init() {}
+}
+
+/// What became of asking a cluster for a stream.
+package enum StreamOpening {
+    /// The waiter has heard, or will hear as long as the ticket stands.
+    case underWay(PoolTicket?)
+    /// Nobody can serve it (response flag UH). The waiter hears nothing.
+    case noEndpoint
+}
+
+/// One worker's view of a cluster: its endpoints, whose turn it is, and the pools to them.
+///
+/// Limits and health are the process's, in ``vitals``; the rest belongs to this worker alone.
+package final class Cluster {
+    package let options: ClusterOptions
+    package let vitals: ClusterVitals
+    package let stats: ClusterStats
+    /// By response code.
+    package let responses: ClusterResponseStats
+    package let worker: UpstreamWorker
+    package private(set) var endpoints: [Endpoint] = []
+    private var balancer: LoadBalancer
+    /// Where present, it chooses, and ``balancer`` does not.
+    private var subsets: SubsetBalancer?
+    private var balancedGeneration: UInt64 = 0
+    private var blocked: [[HTTPConnectionPool]] = [[], []]
+    private let offset: UInt64
+
+    package init(_ options: ClusterOptions, vitals: ClusterVitals, worker: UpstreamWorker) {
+        self.options = options
+        self.vitals = vitals
+        self.worker = worker
+        stats = ClusterStats(worker.stats, cluster: options.statName)
+        responses = ClusterResponseStats(worker.stats, cluster: options.statName)
+        offset = worker.random.next() >> 1
+        balancer = LoadBalancer([], options: options.balancing, offset: 0)
+        update(vitals.endpoints)
+    }
+
+    package var name: String { options.name }
+
+    // MARK: Endpoints
+
+    /// Puts these endpoints in force. Those that stay keep their connections; those that left finish
+    /// the requests under way.
+    package func update(_ set: EndpointSet) {
+        var left: [ObjectIdentifier: Endpoint] = [:]
+        for endpoint in endpoints { left[ObjectIdentifier(endpoint.vitals)] = endpoint }
+        var added = 0
+        endpoints = set.endpoints.map { spec in
+            let transport = options.transports.transport(for: spec)
+            if let known = left.removeValue(forKey: ObjectIdentifier(spec.vitals)) {
+                known.update(spec, transport: transport)
+                return known
+            }
+            added += 1
+            return Endpoint(spec, transport: transport)
+        }
+        rebalance()
+        if worker.index == 0, added + left.count > 0 { stats.membershipChange.add() }
+        for endpoint in left.values { endpoint.drain() }
+    }
+
+    /// Closes what idles and lets the rest finish: the cluster left the configuration.
+    package func drain() {
+        let left = endpoints
+        endpoints = []
+        rebalance()
+        for endpoint in left { endpoint.drain() }
+    }
+
+    private func rebalance() {
+        balancedGeneration = vitals.healthGeneration
+        if let wanted = options.subsets {
+            let before = subsets?.count ?? 0
+            let fresh = SubsetBalancer(
+                endpoints,
+                options: wanted,
+                balancing: options.balancing,
+                offset: offset
+            )
+            subsets = fresh
+            if fresh.count > before { stats.lbSubsetsCreated.add(UInt64(fresh.count - before)) }
+            if fresh.count < before { stats.lbSubsetsRemoved.add(UInt64(before - fresh.count)) }
+        } else {
+            balancer = LoadBalancer(endpoints, options: options.balancing, offset: offset)
+        }
+        // Gauges of what is the same in all workers have one writer.
+        guard worker.index == 0 else { return }
+        let health = endpoints.map(\.vitals.health.availability)
+        stats.membershipTotal.set(UInt64(endpoints.count))
+        stats.membershipHealthy.set(UInt64(health.count { $0 == .healthy }))
+        stats.membershipDegraded.set(UInt64(health.count { $0 == .degraded }))
+        stats.maxHostWeight.set(UInt64(endpoints.map(\.spec.weight).max() ?? 0))
+        stats.lbSubsetsActive.set(UInt64(subsets?.count ?? 0))
+    }
+
+    // MARK: Choosing
+
+    /// The endpoint for one attempt of a request; nil where there is none.
+    package func chooseEndpoint(_ selection: UpstreamSelection) -> Endpoint? {
+        if vitals.healthGeneration != balancedGeneration { rebalance() }
+        var attempts = 0
+        while true {
+            attempts += 1
+            guard let endpoint = chooseOnce(selection.criteria) else {
+                stats.upstreamCxNoneHealthy.add()
+                return nil
+            }
+            if attempts >= selection.attemptsMax
+                || !selection.rejected.contains(where: { $0 === endpoint })
+            {
+                return endpoint
+            }
+        }
+    }
+
+    private func chooseOnce(_ criteria: SubsetCriteria?) -> Endpoint? {
+        let choice: EndpointChoice
+        if let subsets {
+            let result = subsets.choose(criteria, &worker.random)
+            switch result.source {
+            case .selected: stats.lbSubsetsSelected.add()
+            case .fallback: stats.lbSubsetsFallback.add()
+            case .fallbackPanic: stats.lbSubsetsFallbackPanic.add()
+            case nil: break
+            }
+            choice = result.choice
+        } else {
+            choice = balancer.choose(&worker.random)
+        }
+        guard case .endpoint(let endpoint, let inPanic) = choice else { return nil }
+        if inPanic { stats.lbHealthyPanic.add() }
+        return endpoint
+    }
+
+    /// Chooses an endpoint and asks its pool for a stream. The waiter may hear before this returns.
+    package func openStream(
+        for waiter: any PoolWaiter & ClientStreamDelegate,
+        _ selection: UpstreamSelection
+    ) -> StreamOpening {
+        guard let endpoint = chooseEndpoint(selection) else { return .noEndpoint }
+        let pool = endpoint.pool(selection.priority, selection.identity, in: self)
+        return .underWay(pool.newStream(for: waiter, delegate: waiter))
+    }
+
+    // MARK: Connection slots
+
+    // A pool that wants a connection slot the limit does not give is blocked: it is served when this or
+    // another worker frees one. See ``ClusterVitals`` for how workers hear of each other.
+
+    func block(_ pool: HTTPConnectionPool) {
+        guard !pool.isBlocked else { return }
+        pool.isBlocked = true
+        blocked[pool.priority.rawValue].append(pool)
+    }
+
+    func unblock(_ pool: HTTPConnectionPool) {
+        guard pool.isBlocked else { return }
+        pool.isBlocked = false
+        blocked[pool.priority.rawValue].removeAll { $0 === pool }
+        if blocked[pool.priority.rawValue].isEmpty {
+            vitals[pool.priority].waiting.remove(worker.index)
+        }
+    }
+
+    /// Somebody waits for a slot, here or on another worker, and there is none.
+    func isSlotWanted(_ priority: RequestPriority) -> Bool {
+        let limits = vitals[priority]
+        return
+            (!blocked[priority.rawValue].isEmpty
+            || limits.waiting.contains(otherThan: worker.index)) && limits.connections.isOpen
+    }
+
+    /// Closes one connection that idles. Returns false where none does.
+    func giveUpIdleConnection(_ priority: RequestPriority) -> Bool {
+        for endpoint in endpoints {
+            for pool in endpoint.pools
+            where pool.priority == priority && pool.giveUpIdleConnection() { return true }
+        }
+        return false
+    }
+
+    /// Another worker waits for a slot.
+    func capacityWanted(_ priority: RequestPriority) {
+        if isSlotWanted(priority) { _ = giveUpIdleConnection(priority) }
+    }
+
+    /// A slot was freed for this worker.
+    func capacityFreed(_ priority: RequestPriority) {
+        for pool in blocked[priority.rawValue] { pool.connectForQueue() }
+        // Those who waited may have left meanwhile: then it is another worker's turn.
+        if !vitals[priority].connections.isOpen { vitals.wakeOne(priority) }
+    }
+}

@@ -1,0 +1,266 @@
+import MeshHTTP
+import MeshNet
+
+/// Connections of one worker to one endpoint at one priority, and the requests that wait for one.
+///
+/// The connection used last is used first, so that a burst's surplus times out. A request finds an idle
+/// connection and gets its stream at once; otherwise it queues, in order of arrival, while as many
+/// connections as there are requests in the queue are being made. Limits are the cluster's, exact over
+/// all workers: where no further connection may be made, idle ones to other endpoints, of this worker
+/// and then of the others, are given up for it (see ``ClusterVitals``).
+package final class HTTPConnectionPool {
+    let cluster: Cluster
+    package let endpoint: Endpoint
+    package let priority: RequestPriority
+    let identity: ConnectionIdentity?
+    private let vitals: PriorityVitals
+    private var all: [UpstreamConnection] = []
+    private var idle: [UpstreamConnection] = []
+    private var queue = PoolQueue()
+    private var connecting = 0
+    /// In the cluster's list of pools that want a connection slot.
+    var isBlocked = false
+    private var isDraining = false
+    /// Requests of our own that were served while another worker waited for a slot.
+    private var servedBeforeOthers = 0
+    /// A connection is being closed for the sake of another worker.
+    private var isYielding = false
+
+    /// Connections begun in one go, whatever the queue's length.
+    private static let connectionsPerTurn = 3
+    /// While others wait for a slot, every so many requests a connection is given up to them.
+    private static let turnsBeforeOthers = 8
+
+    init(
+        cluster: Cluster,
+        endpoint: Endpoint,
+        priority: RequestPriority,
+        identity: ConnectionIdentity?
+    ) {
+        self.cluster = cluster
+        self.endpoint = endpoint
+        self.priority = priority
+        self.identity = identity
+        vitals = cluster.vitals[priority]
+    }
+
+    var loop: EventLoop { cluster.worker.loop }
+    var stats: ClusterStats { _read { yield cluster.stats } }
+
+    func count(_ counter: EndpointCounter, _ amount: Int = 1) {
+        endpoint.vitals.add(amount, to: counter, worker: cluster.worker.index)
+    }
+
+    // MARK: Streams
+
+    /// Asks for a stream. Where a connection idles, or nothing may be done at all, the waiter hears it
+    /// before this returns nil; otherwise the ticket stands for its place in the queue.
+    package func newStream(
+        for waiter: any PoolWaiter,
+        delegate: any ClientStreamDelegate
+    ) -> PoolTicket? {
+        if let connection = idle.popLast() {
+            if !attach(connection, waiter, delegate), connection.state == .ready {
+                idle.append(connection)
+            }
+            return nil
+        }
+        guard vitals.pendingRequests.tryAcquire() else {
+            fail(waiter)
+            return nil
+        }
+        stats.upstreamRqPendingTotal.add()
+        stats.upstreamRqPendingActive.add()
+        let ticket = PoolTicket(pool: self, waiter: waiter, delegate: delegate)
+        queue.append(ticket)
+        if isBlocked {
+            // Those before it wait for a slot already: it must not overtake whom one was freed for.
+            stats.upstreamCxOverflow.add()
+        } else {
+            connectForQueue()
+        }
+        return ticket
+    }
+
+    /// The waiter has lost interest; it hears no more. A ticket that was served is left alone.
+    package func cancel(_ ticket: PoolTicket) {
+        guard ticket.pool === self else { return }
+        stats.upstreamRqCancelled.add()
+        leaveQueue(ticket)
+        if queue.isEmpty { cluster.unblock(self) }
+        closeIfDrained()
+    }
+
+    private func leaveQueue(_ ticket: PoolTicket) {
+        queue.remove(ticket)
+        vitals.pendingRequests.release()
+        stats.upstreamRqPendingActive.subtract()
+    }
+
+    private func fail(_ waiter: any PoolWaiter) {
+        stats.upstreamRqPendingOverflow.add()
+        waiter.poolFailed(
+            PoolFailure(kind: .overflow, endpoint: endpoint, transportFailureReason: "")
+        )
+    }
+
+    /// Returns false where the limit of requests leaves no room: the waiter was told, and the
+    /// connection is still free.
+    private func attach(
+        _ connection: UpstreamConnection,
+        _ waiter: any PoolWaiter,
+        _ delegate: any ClientStreamDelegate
+    ) -> Bool {
+        guard vitals.requests.tryAcquire() else {
+            fail(waiter)
+            return false
+        }
+        stats.upstreamRqTotal.add()
+        stats.upstreamRqActive.add()
+        count(.requestsTotal)
+        count(.requestsActive)
+        let limit = cluster.options.maxRequestsPerConnection
+        guard let stream = connection.begin(delegate, requestsMax: limit) else {
+            preconditionFailure("a pool offered a connection that is not ready")
+        }
+        waiter.poolReady(stream, on: connection)
+        return true
+    }
+
+    func requestFinished() {
+        vitals.requests.release()
+        stats.upstreamRqActive.subtract()
+        count(.requestsActive, -1)
+    }
+
+    // MARK: Connections
+
+    /// Makes connections for the requests that no connection under way is meant for.
+    func connectForQueue() {
+        var made = 0
+        while connecting < queue.count, made < Self.connectionsPerTurn {
+            guard acquireSlot() else { return cluster.block(self) }
+            made += 1
+            connecting += 1
+            let connection = UpstreamConnection(pool: self)
+            connection.position = all.count
+            all.append(connection)
+            connection.connect()
+        }
+        cluster.unblock(self)
+    }
+
+    private func acquireSlot() -> Bool {
+        let perHost = endpoint.vitals
+        guard priority == .high || perHost.tryAcquireConnection(isFirst: all.isEmpty) else {
+            stats.upstreamCxOverflow.add()
+            return false
+        }
+        if vitals.connections.tryAcquire() { return true }
+        if cluster.giveUpIdleConnection(priority), vitals.connections.tryAcquire() { return true }
+        stats.upstreamCxOverflow.add()
+        if cluster.vitals.waitForConnection(priority, worker: cluster.worker.index) { return true }
+        if priority == .default { perHost.releaseConnection() }
+        return false
+    }
+
+    func hasConnected() { connecting -= 1 }
+
+    /// The connection can carry a request: the longest waiting one, if any.
+    func isReady(_ connection: UpstreamConnection) {
+        while let ticket = queue.first, connection.state == .ready {
+            if vitals.waiting.contains(otherThan: cluster.worker.index) {
+                servedBeforeOthers += 1
+                if servedBeforeOthers % Self.turnsBeforeOthers == 0 { return yield(connection) }
+            }
+            leaveQueue(ticket)
+            if attach(connection, ticket.waiter, ticket.delegate) {
+                if queue.isEmpty { cluster.unblock(self) }
+                return
+            }
+        }
+        guard connection.state == .ready else { return }
+        if isDraining || cluster.isSlotWanted(priority) { return connection.close() }
+        idle.append(connection)
+    }
+
+    /// Gives the connection's slot to another worker although requests wait here: they queue up again
+    /// behind it.
+    private func yield(_ connection: UpstreamConnection) {
+        // Marked first: whoever has no use for the slot finds us.
+        cluster.block(self)
+        _ = vitals.waiting.add(cluster.worker.index)
+        isYielding = true
+        connection.close()
+        isYielding = false
+    }
+
+    /// It will not be ready again, though it is not yet closed.
+    func doesNotServe(_ connection: UpstreamConnection) {
+        if let at = idle.lastIndex(where: { $0 === connection }) { idle.remove(at: at) }
+    }
+
+    /// The connection is closed: gives its slot to whoever waits for one.
+    func hasLost(_ connection: UpstreamConnection) {
+        doesNotServe(connection)
+        let last = all.count - 1
+        all.swapAt(connection.position, last)
+        all[connection.position].position = connection.position
+        all.removeLast()
+        if priority == .default { endpoint.vitals.releaseConnection() }
+        cluster.vitals.releaseConnection(
+            priority,
+            lastTo: isYielding ? cluster.worker.index : nil
+        )
+    }
+
+    /// All that wait fail with it: whatever befell this connection would befall the next, and who
+    /// waits may know somewhere better to go. Retries that come back at once are not failed too.
+    func connectFailed(_ failure: PoolFailure) {
+        connecting -= 1
+        stats.upstreamCxConnectFail.add()
+        count(.connectFailures)
+        var failed: [PoolTicket] = []
+        while let ticket = queue.first {
+            leaveQueue(ticket)
+            failed.append(ticket)
+        }
+        cluster.unblock(self)
+        for ticket in failed {
+            stats.upstreamRqPendingFailureEject.add()
+            ticket.waiter.poolFailed(failure)
+        }
+        serveQueue()
+    }
+
+    /// A connection is gone; those who wait may need another.
+    func serveQueue() {
+        if !queue.isEmpty, !isYielding { connectForQueue() }
+        closeIfDrained()
+    }
+
+    /// Closes the connection that has idled longest. Returns false where none idles.
+    func giveUpIdleConnection() -> Bool {
+        guard let connection = idle.first else { return false }
+        connection.close()
+        return true
+    }
+
+    // MARK: Drain
+
+    /// The endpoint, or its cluster, is gone: idle connections close, others after their request.
+    func drain() {
+        isDraining = true
+        for connection in all { connection.drainUnlessConnecting() }
+        closeIfDrained()
+    }
+
+    private func closeIfDrained() {
+        guard isDraining, queue.isEmpty else { return }
+        for connection in all where connection.state == .connecting { connection.close() }
+    }
+
+    package var connectionCount: Int { all.count }
+    package var idleCount: Int { idle.count }
+    package var pendingCount: Int { queue.count }
+}

@@ -1,0 +1,317 @@
+import MeshHTTP
+import MeshNet
+
+/// One connection of a pool: connects, carries one request after another, and leaves the pool as soon
+/// as it could not carry the next.
+///
+/// Whatever ends it, its counts and its slot of the connection limit are given back once.
+package final class UpstreamConnection {
+    enum State { case connecting, ready, busy, closed }
+
+    package let id: UInt64
+    package let endpoint: Endpoint
+    let pool: HTTPConnectionPool
+    private(set) var state = State.connecting
+    /// Requests it was given, the one under way included.
+    package private(set) var requestCount = 0
+    /// It takes no further request.
+    private(set) var isDraining = false
+    /// Where the pool keeps it.
+    var position = 0
+
+    private var connection: Connection?
+    private var codec: (any ClientCodec)?
+    private var stream: (any ClientStream)?
+    private let start: Instant
+    private var idleSince: Instant
+    private var idleTimer = TimerID.none
+    private var durationTimer = TimerID.none
+    /// Bytes are being delivered to the codec: the connection becomes ready only after it has seen all.
+    private var isDelivering = false
+    private var failureBeforeSocket: PoolFailure.Kind?
+    private var failureText = ""
+
+    private enum Timer { static let idle: UInt8 = 0, duration: UInt8 = 1 }
+
+    init(pool: HTTPConnectionPool) {
+        self.pool = pool
+        id = ConnectionID.next()
+        endpoint = pool.endpoint
+        start = pool.loop.now
+        idleSince = start
+    }
+
+    // MARK: What logs and the router ask
+
+    /// It served a request before the present one: if it dies now, that may be chance.
+    package var isReused: Bool { requestCount > 1 }
+    package private(set) lazy var localAddress: SocketAddress? =
+        connection.flatMap { pool.loop.system.localAddress(of: $0.socket) }
+    package var tls: TLSConnectionInfo? { connection?.tls }
+    /// Why it could not be made, or why its TLS failed; empty otherwise.
+    package var transportFailureReason: String {
+        if !failureText.isEmpty { return failureText }
+        return connection?.secure == nil ? "" : connection?.transportFailureReason ?? ""
+    }
+
+    // MARK: Connecting
+
+    /// Begins to connect. The pool hears the outcome later, never from inside this call.
+    func connect() {
+        let stats = pool.stats
+        stats.upstreamCxTotal.add()
+        stats.upstreamCxActive.add()
+        stats.upstreamCxHttp1Total.add()
+        pool.count(.connectionsTotal)
+        pool.count(.connectionsActive)
+        let options = pool.cluster.options
+        do throws(TransportUnavailable) {
+            let secure = try endpoint.transport.makeSession(pool.identity)
+            try open(secure, options)
+        } catch {
+            failBeforeSocket(.localConnectionFailure, error.reason)
+        }
+    }
+
+    private func open(
+        _ secure: (any SecureTransport)?,
+        _ options: ClusterOptions
+    ) throws(TransportUnavailable) {
+        do throws(SystemError) {
+            let connection = try Connection.connect(
+                to: endpoint.address,
+                options: options.socket,
+                loop: pool.loop,
+                secure: secure,
+                timeout: options.connectTimeout,
+                delegate: self
+            )
+            connection.outputHighWatermark = options.outputHighWatermark
+            self.connection = connection
+        } catch {
+            // The kernel refused at once; to Envoy this is the peer's failure like any other.
+            failBeforeSocket(.remoteConnectionFailure, "immediate connect error: \(error.reason)")
+        }
+    }
+
+    private func failBeforeSocket(_ kind: PoolFailure.Kind, _ text: String) {
+        failureBeforeSocket = kind
+        failureText = text
+        pool.loop.deferWork(self)
+    }
+
+    // MARK: Requests
+
+    /// Opens a stream for the next request.
+    func begin(_ delegate: any ClientStreamDelegate, requestsMax: Int?) -> (any ClientStream)? {
+        guard let codec, state == .ready else { return nil }
+        state = .busy
+        requestCount += 1
+        if let requestsMax, requestCount >= requestsMax {
+            pool.stats.upstreamCxMaxRequests.add()
+            isDraining = true
+        }
+        let stream = codec.openStream(delegate)
+        self.stream = stream
+        return stream
+    }
+
+    /// Takes no further request: closes at once where none is under way.
+    func drain() {
+        isDraining = true
+        if state == .ready { close() }
+    }
+
+    /// As ``drain()``, but what is still connecting may serve those who wait for it.
+    func drainUnlessConnecting() {
+        if state != .connecting { drain() }
+    }
+
+    func close() {
+        if let connection { connection.close() } else { closed(byPeer: false, .local) }
+    }
+
+    private func finishRequest() {
+        guard let stream else { return }
+        self.stream = nil
+        pool.stats.upstreamCxTxBytesTotal.add(stream.bytesSent)
+        pool.requestFinished()
+    }
+
+    private func becomeReady() {
+        state = .ready
+        idleSince = pool.loop.now
+        if isDraining { close() } else { pool.isReady(self) }
+    }
+
+    // MARK: End
+
+    private func closed(byPeer: Bool, _ reason: ConnectionCloseReason) {
+        guard state != .closed else { return }
+        let wasConnecting = state == .connecting
+        let wasBusy = stream != nil
+        state = .closed
+        pool.loop.cancel(&idleTimer)
+        pool.loop.cancel(&durationTimer)
+        count(byPeer: byPeer, wasBusy: wasBusy)
+        pool.hasLost(self)
+        // First the counts: whoever hears of the reset may try again at once, and needs the room.
+        finishRequest()
+        codec?.connectionClosed(.connectionTermination)
+        if wasConnecting {
+            pool.connectFailed(failure(reason, byPeer: byPeer))
+        } else {
+            pool.serveQueue()
+        }
+    }
+
+    private func count(byPeer: Bool, wasBusy: Bool) {
+        let stats = pool.stats
+        stats.upstreamCxDestroy.add()
+        if byPeer {
+            stats.upstreamCxDestroyRemote.add()
+        } else {
+            stats.upstreamCxDestroyLocal.add()
+        }
+        if wasBusy {
+            stats.upstreamCxDestroyWithActiveRq.add()
+            if byPeer {
+                stats.upstreamCxDestroyRemoteWithActiveRq.add()
+            } else {
+                stats.upstreamCxDestroyLocalWithActiveRq.add()
+            }
+        }
+        stats.upstreamCxActive.subtract()
+        stats.upstreamCxLengthMs.record(UInt64(max(0, (pool.loop.now - start).milliseconds)))
+        if requestCount > 0 { stats.upstreamRqPerCx.record(UInt64(requestCount)) }
+        pool.count(.connectionsActive, -1)
+    }
+
+    private func failure(_ reason: ConnectionCloseReason, byPeer: Bool) -> PoolFailure {
+        let kind: PoolFailure.Kind
+        switch reason {
+        case .local:
+            kind = failureBeforeSocket ?? .localConnectionFailure
+        case .connectTimeout:
+            kind = .connectTimeout
+            pool.stats.upstreamCxConnectTimeout.add()
+        case .connectFailed(let error):
+            kind = .remoteConnectionFailure
+            failureText = "delayed connect error: \(error.reason)"
+        case .remote, .reset, .tlsFailed:
+            kind = .remoteConnectionFailure
+        }
+        return PoolFailure(
+            kind: kind,
+            endpoint: endpoint,
+            transportFailureReason: transportFailureReason
+        )
+    }
+}
+
+extension UpstreamConnection: DeferredWork {
+    /// Reports a connection that never had a socket.
+    package func runDeferred() {
+        closed(byPeer: failureBeforeSocket == .remoteConnectionFailure, .local)
+    }
+}
+
+extension UpstreamConnection: ConnectionDelegate {
+    package func connectionEstablished(_ connection: Connection) {
+        let options = pool.cluster.options
+        pool.stats.upstreamCxConnectMs.record(
+            UInt64(max(0, (pool.loop.now - start).milliseconds))
+        )
+        codec = options.codec.makeCodec(sink: connection, delegate: self)
+        if let timeout = options.idleTimeout {
+            idleTimer = pool.loop.arm(self, Timer.idle, after: timeout)
+        }
+        if let limit = options.maxConnectionDuration {
+            durationTimer = pool.loop.arm(self, Timer.duration, after: limit)
+        }
+        pool.hasConnected()
+        becomeReady()
+    }
+
+    package func connection(_ connection: Connection, received bytes: Bytes) -> Int {
+        guard state == .busy, let codec else {
+            // Nobody has asked for these: whatever they are, they are not the next response.
+            close()
+            return bytes.count
+        }
+        isDelivering = true
+        let consumed = codec.received(bytes)
+        isDelivering = false
+        pool.stats.upstreamCxRxBytesTotal.add(UInt64(consumed))
+        if state == .busy, stream == nil {
+            if consumed < bytes.count { close() } else { becomeReady() }
+        }
+        return consumed
+    }
+
+    package func connectionReadEnded(_ connection: Connection) {
+        if let codec, stream != nil {
+            isDelivering = true
+            codec.receivedEnd()
+            isDelivering = false
+            // A tunnel may go on in the other direction.
+            if stream != nil { return isDraining = true }
+        }
+        close()
+    }
+
+    package func connectionOutputBlocked(_ connection: Connection) {
+        pool.stats.upstreamFlowControlBackedUpTotal.add()
+        codec?.outputBlocked()
+    }
+
+    package func connectionOutputUnblocked(_ connection: Connection) {
+        pool.stats.upstreamFlowControlDrainedTotal.add()
+        codec?.outputUnblocked()
+    }
+
+    package func connectionClosed(_ connection: Connection, _ reason: ConnectionCloseReason) {
+        switch reason {
+        // Closing after its FIN is the peer's doing.
+        case .local: closed(byPeer: connection.hasPeerEnded, reason)
+        // Envoy gives up waiting by closing itself.
+        case .connectTimeout: closed(byPeer: false, reason)
+        case .remote, .reset, .connectFailed, .tlsFailed: closed(byPeer: true, reason)
+        }
+    }
+}
+
+extension UpstreamConnection: ClientCodecDelegate {
+    package func streamEnded(reusable: Bool) {
+        guard state == .busy else { return }
+        finishRequest()
+        if !reusable { return close() }
+        // Bytes behind the response are seen only when the codec has returned.
+        if !isDelivering { becomeReady() }
+    }
+
+    package func closeAfterFlush() {
+        isDraining = true
+        pool.doesNotServe(self)
+        connection?.closeAfterFlush()
+    }
+}
+
+extension UpstreamConnection: TimerTarget {
+    package func timerFired(_ kind: UInt8) {
+        if kind == Timer.duration {
+            durationTimer = .none
+            pool.stats.upstreamCxMaxDurationReached.add()
+            return drain()
+        }
+        // The timer runs on through requests and looks here how long the connection has really idled.
+        idleTimer = .none
+        guard let timeout = pool.cluster.options.idleTimeout else { return }
+        let idle = state == .ready ? pool.loop.now - idleSince : .zero
+        if state == .ready, idle >= timeout {
+            pool.stats.upstreamCxIdleTimeout.add()
+            return close()
+        }
+        idleTimer = pool.loop.arm(self, Timer.idle, after: Nanoseconds(timeout.count - idle.count))
+    }
+}
