@@ -88,18 +88,7 @@ struct TLSContextBuilder {
         }
         digest.update(field: settings.requireClientCertificate ? "required" : "")
         digest.update(field: settings.validatesServerName ? "server name" : "")
-        if let trust = settings.trust {
-            digest.update(field: trust.authorities)
-            digest.update(field: trust.revocationLists)
-            for hash in trust.certificateHashes { digest.update(field: hash) }
-            digest.update(field: "public keys")
-            for hash in trust.publicKeyHashes { digest.update(field: hash) }
-            for name in trust.names { digest.update(field: name.text) }
-            digest.update(
-                field: "\(trust.acceptsUntrusted) \(trust.allowsExpired) "
-                    + "\(trust.checksOnlyLeafRevocation) \(trust.maxDepth ?? -1)"
-            )
-        }
+        if let trust = settings.trust { trust.update(&digest) }
         return digest.finish()
     }
 

@@ -57,6 +57,28 @@ package struct TLSSettings: Sendable {
         self.role = role
         maxVersion = role == .server ? .tls13 : .tls12
     }
+
+    /// Equal only for equal settings: tells whether files that changed changed anything.
+    package var digest: [UInt8] {
+        var digest = SHA256Digest()
+        digest.update(
+            field: "\(role) \(minVersion) \(maxVersion) \(cipherSuites) \(curves) "
+                + "\(signatureAlgorithms) \(alpn) \(requireClientCertificate) "
+                + "\(preferClientCiphers) \(fullScanOnNameMismatch) \(issuesTickets) "
+                + "\(keepsSessions) \(sessionSeconds ?? -1) \(sessionScope) \(maxSessionKeys) "
+                + "\(validatesServerName)"
+        )
+        for certificate in certificates {
+            digest.update(field: "certificate \(certificate.path)")
+            digest.update(field: certificate.chain)
+            digest.update(field: certificate.privateKey)
+            digest.update(field: certificate.password ?? [])
+            digest.update(field: certificate.pkcs12 ?? [])
+        }
+        for key in ticketKeys { digest.update(field: key) }
+        if let trust { trust.update(&digest) }
+        return digest.finish()
+    }
 }
 
 /// A certificate chain and its key as PEM.
@@ -107,6 +129,21 @@ package struct TLSTrust: Sendable {
     package var maxDepth: Int?
 
     package init() {}
+
+    /// Adds everything that decides whom we trust.
+    func update(_ digest: inout SHA256Digest) {
+        digest.update(field: "trust \(authoritiesPath)")
+        digest.update(field: authorities)
+        digest.update(field: revocationLists)
+        for hash in certificateHashes { digest.update(field: hash) }
+        digest.update(field: "public keys")
+        for hash in publicKeyHashes { digest.update(field: hash) }
+        for name in names { digest.update(field: name.text) }
+        digest.update(
+            field: "\(acceptsUntrusted) \(allowsExpired) \(checksOnlyLeafRevocation) "
+                + "\(hidesAuthorities) \(maxDepth ?? -1)"
+        )
+    }
 
     /// Whether a peer without certificate is refused by what is asked of its certificate.
     var demandsCertificate: Bool {
