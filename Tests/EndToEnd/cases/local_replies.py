@@ -3,18 +3,8 @@
 from harness import upstream as up
 from harness.client import half_close, leave, pause, read, reset, wait_upstream
 from harness.differential import Case, Group
-from harness.envoyfile import (
-    bootstrap, cluster, extension, hcm, listener, route, typed, virtual_host,
-)
-
-
-def get(path="/", host="a.test", *headers, method="GET", version="1.1"):
-    lines = [f"{method} {path} HTTP/{version}", f"Host: {host}", *headers]
-    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
-
-
-def post(path, body="hello", *headers, host="a.test"):
-    return get(path, host, f"Content-Length: {len(body)}", *headers, method="POST") + body.encode()
+from harness.envoyfile import bootstrap, cluster, extension, hcm, listener, route, virtual_host
+from harness.requests import get, post
 
 
 def rbac(action, policies):
@@ -150,13 +140,13 @@ TIMEOUTS = Group("timeouts", timeouts_file, listeners=("in", "heads"), stats=[
     Case("request timeout in the head", [b"GET / HTTP/1.1\r\nHost: a.te", read()], close=3),
     Case("request timeout does not count the upstream's time", get("/"), up.delay(0.5, up.respond())),
     Case("request headers timeout", [b"GET / HTTP/1.1\r\nHost: a.te", read()], close=3, listener="heads"),
-    Case("stream idle timeout before the response", get("/"), up.hang, listener="idle", close=3),
+    Case("stream idle timeout before the response", get("/"), up.hang, listener="idle"),
     Case("stream idle timeout in the request body", [PARTIAL, read()], listener="idle", close=3),
     Case("stream idle timeout in the response body", get("/"), up.send_then_hang(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc"), listener="idle", close=3),
-    Case("route idle timeout before the response", get("/"), up.hang, listener="idle_route", close=3),
+    Case("route idle timeout before the response", get("/"), up.hang, listener="idle_route"),
     Case("idle connection is closed", [get("/"), read()], listener="conn", close=4),
     Case("connection duration ends an idle connection", [get("/"), read()], listener="duration", close=4),
-    Case("stream duration before the response", get("/"), up.hang, listener="stream", close=3),
+    Case("stream duration before the response", get("/"), up.hang, listener="stream"),
     Case("stream duration in the response", get("/"), up.send_then_hang(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc"), listener="stream", close=3),
     Case("the last request of a connection says so", [get("/1"), read(), get("/2"), read()], listener="many", logs=2, close=3),
 ])

@@ -1,5 +1,6 @@
 """A downstream client that follows a list of steps and notes everything it sees."""
 
+import select
 import socket
 import ssl
 import time
@@ -43,6 +44,11 @@ def leave():
 def pause(seconds):
     """Lets the proxy's timers run."""
     return Step(lambda client: time.sleep(seconds))
+
+
+def wait_readable(seconds=2.0):
+    """Waits until the proxy has sent something, or ended the connection."""
+    return Step(lambda client: client.wait_readable(seconds))
 
 
 def wait_upstream(name, requests=1):
@@ -125,10 +131,14 @@ class Client:
         for step in steps:
             if self.ended:
                 break
-            if isinstance(step, bytes):
-                self.send(step)
-            else:
-                step.play(self)
+            try:
+                if isinstance(step, bytes):
+                    self.send(step)
+                else:
+                    step.play(self)
+            except OSError:
+                self.ended = "closed"
+                self.seen["responses"].append({"ended": "closed"})
 
     def send(self, data):
         first = data.split(b" ", 1)[0]
@@ -181,6 +191,9 @@ class Client:
     def _end_name(how):
         # Whether unread bytes turn the FIN into an RST is the kernel's business and a race.
         return "closed" if how in ("fin", "rst") else how
+
+    def wait_readable(self, seconds):
+        select.select([self.sock], [], [], seconds)
 
     def half_close(self):
         try:

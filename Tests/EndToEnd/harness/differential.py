@@ -105,16 +105,27 @@ class Mask:
             value = pattern.sub("{masked}", value)
         return value
 
+    @staticmethod
+    def header(name, value):
+        if name.lower() == "x-envoy-upstream-service-time":
+            value = "{ms}"
+        if name.lower() == "x-envoy-expected-rq-timeout-ms" and value.isdigit():
+            # A retry tells what is left of the timeout, which is a little less than it was.
+            value = str(-(-int(value) // 100) * 100)
+        return [name, value]
+
     def apply(self, value):
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, list):
             masked = [self.apply(v) for v in value]
-            if len(masked) == 2 and all(isinstance(v, str) for v in masked) and value[0].lower() == "x-envoy-upstream-service-time":
-                return [masked[0], "{ms}"]
+            if len(masked) == 2 and all(isinstance(v, str) for v in masked):
+                return self.header(*masked)
             return masked
         if isinstance(value, dict):
             return {key: self.apply(v) for key, v in value.items()}
+        if isinstance(value, int) and str(value) in self.ports:
+            return "{%s}" % self.ports[str(value)]
         return value
 
 
@@ -219,7 +230,8 @@ class GroupRun:
         for upstream in self.upstreams.values():
             upstream.settle()
         logs += self.log.records(0)
-        result["log"] = logs
+        if logs:
+            result["log"] = logs
         received = {n: u.requests for n, u in self.upstreams.items() if u.requests}
         if received:
             result["upstream"] = received
@@ -261,14 +273,24 @@ class GroupRun:
         return picked
 
     def admin(self):
-        """Status, content type and (for text) the body of the group's admin paths."""
+        """Status, content type and body of the group's admin paths."""
         mask = Mask(self.environment, ())
         answers = {}
         for path in self.group.admin_paths:
             method, target = path.split(" ")
             status, body, headers = self.proxy.request(method, target)
             headers = {name.lower(): value for name, value in headers.items()}
-            answers[path] = mask.apply({"status": status, "type": headers.get("content-type"), "body": body})
+            answer = {"status": status, "type": headers.get("content-type")}
+            if answer["type"] == "application/json":
+                answer["body"] = _json_or_text(body)
+            else:
+                answer["lines"] = sorted(body.splitlines())
+            # Build identity and the list of commands are each proxy's own.
+            if target == "/server_info":
+                answer["body"] = {k: v for k, v in answer["body"].items() if k in ("state", "hot_restart_version")}
+            if status == 404:
+                answer["lines"] = body.splitlines()[:1]
+            answers[path] = mask.apply(answer)
         return answers
 
 

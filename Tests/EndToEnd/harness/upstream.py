@@ -242,10 +242,12 @@ class Upstream:
             except OSError:
                 return
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            thread = threading.Thread(target=self._serve, args=(sock,), daemon=True)
+            # The socket is exchanged for its TLS wrapper later, so the entry is a list.
+            entry = [sock, None]
+            entry[1] = threading.Thread(target=self._serve, args=(entry,), daemon=True)
             with self._lock:
-                self._connections.append((sock, thread))
-            thread.start()
+                self._connections.append(entry)
+            entry[1].start()
 
     def _record(self, record):
         with self._arrived:
@@ -256,7 +258,8 @@ class Upstream:
             self._arrived.notify_all()
         return behaviour
 
-    def _serve(self, sock):
+    def _serve(self, entry):
+        sock = entry[0]
         try:
             details = {}
             if self.tls:
@@ -265,6 +268,7 @@ class Upstream:
                 context = self.tls(names)
                 try:
                     sock = context.wrap_socket(sock, server_side=True)
+                    entry[0] = sock
                 except (ssl.SSLError, OSError) as error:
                     return
                 details = {"tls": describe_tls(sock), "sni": names[-1] if names else None}
