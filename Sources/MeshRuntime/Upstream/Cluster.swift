@@ -53,7 +53,16 @@ package final class Cluster {
         update(vitals.endpoints)
     }
 
+    package convenience init(_ plan: ClusterPlan, worker: UpstreamWorker) {
+        self.init(plan.options, vitals: plan.vitals, worker: worker)
+    }
+
     package var name: String { options.name }
+
+    /// What the request asks of its connection; nil for the usual.
+    package func identity(of head: HeaderMap) -> ConnectionIdentity? {
+        options.identitySource?.identity(of: head)
+    }
 
     // MARK: Endpoints
 
@@ -156,8 +165,24 @@ package final class Cluster {
         _ selection: UpstreamSelection
     ) -> StreamOpening {
         guard let endpoint = chooseEndpoint(selection) else { return .noEndpoint }
-        let pool = endpoint.pool(selection.priority, selection.identity, in: self)
+        guard let pool = endpoint.pool(selection.priority, selection.identity, in: self) else {
+            return .noEndpoint
+        }
         return .underWay(pool.newStream(for: waiter, delegate: waiter))
+    }
+
+    /// Room for one pool more; pools without use make way (envoy: max_connection_pools).
+    func acquirePool(_ priority: RequestPriority) -> Bool {
+        let limit = vitals[priority]
+        if limit.connectionPools.tryAcquire() { return true }
+        for endpoint in endpoints
+        where endpoint.removeUnusedPools(priority, in: self) > 0
+            && limit.connectionPools.tryAcquire()
+        {
+            return true
+        }
+        stats.upstreamCxPoolOverflow.add()
+        return false
     }
 
     // MARK: Connection slots

@@ -17,19 +17,20 @@ package final class ClusterSet {
 
     package subscript(name: String) -> Cluster? { byName[name] }
 
+    package convenience init(_ plans: [ClusterPlan], worker: UpstreamWorker) {
+        self.init(plans.map { Cluster($0, worker: worker) })
+    }
+
     /// The set of the next configuration. Clusters whose vitals it shares are kept as they are, with
     /// their connections; the others of this set drain.
-    package func replaced(
-        by specifications: [(options: ClusterOptions, vitals: ClusterVitals)],
-        worker: UpstreamWorker
-    ) -> ClusterSet {
+    package func replaced(by plans: [ClusterPlan], worker: UpstreamWorker) -> ClusterSet {
         var kept: Set<Int> = []
-        let next = specifications.map { options, vitals in
-            if let known = byID[vitals.id] {
-                kept.insert(vitals.id)
+        let next = plans.map { plan in
+            if let known = byID[plan.vitals.id] {
+                kept.insert(plan.vitals.id)
                 return known
             }
-            return Cluster(options, vitals: vitals, worker: worker)
+            return Cluster(plan, worker: worker)
         }
         for cluster in clusters where !kept.contains(cluster.vitals.id) { cluster.drain() }
         return ClusterSet(next)

@@ -117,38 +117,52 @@ package final class Endpoint {
         self.transport = transport
     }
 
+    /// Nil where the limit of pools leaves no room.
     func pool(
         _ priority: RequestPriority,
         _ identity: ConnectionIdentity?,
         in cluster: Cluster
-    ) -> HTTPConnectionPool {
-        if let identity { return specialPool(priority, identity, in: cluster) }
+    ) -> HTTPConnectionPool? {
+        if let identity {
+            let key = PoolKey(identity: identity, priority: priority)
+            if let pool = special[key] { return pool }
+            special[key] = makePool(priority, identity, in: cluster)
+            return special[key]
+        }
         if let pool = priority == .default ? plain : plainHigh { return pool }
-        let pool = HTTPConnectionPool(
-            cluster: cluster,
-            endpoint: self,
-            priority: priority,
-            identity: nil
-        )
+        let pool = makePool(priority, nil, in: cluster)
         if priority == .default { plain = pool } else { plainHigh = pool }
         return pool
     }
 
-    private func specialPool(
+    private func makePool(
         _ priority: RequestPriority,
-        _ identity: ConnectionIdentity,
+        _ identity: ConnectionIdentity?,
         in cluster: Cluster
-    ) -> HTTPConnectionPool {
-        let key = PoolKey(identity: identity, priority: priority)
-        if let pool = special[key] { return pool }
-        let pool = HTTPConnectionPool(
+    ) -> HTTPConnectionPool? {
+        guard cluster.acquirePool(priority) else { return nil }
+        return HTTPConnectionPool(
             cluster: cluster,
             endpoint: self,
             priority: priority,
             identity: identity
         )
-        special[key] = pool
-        return pool
+    }
+
+    /// Removes pools that have neither connections nor requests, and returns how many.
+    func removeUnusedPools(_ priority: RequestPriority, in cluster: Cluster) -> Int {
+        let unused = pools.filter { $0.priority == priority && $0.isUnused }
+        for pool in unused {
+            if let identity = pool.identity {
+                special[PoolKey(identity: identity, priority: priority)] = nil
+            } else if priority == .default {
+                plain = nil
+            } else {
+                plainHigh = nil
+            }
+            cluster.vitals[priority].connectionPools.release()
+        }
+        return unused.count
     }
 
     /// All pools, in no order that matters to traffic.
@@ -162,6 +176,9 @@ package final class Endpoint {
         plain = nil
         plainHigh = nil
         special = [:]
-        for pool in pools { pool.drain() }
+        for pool in pools {
+            pool.cluster.vitals[pool.priority].connectionPools.release()
+            pool.drain()
+        }
     }
 }

@@ -260,6 +260,7 @@ package final class HTTPConnectionPool {
         for connection in all where connection.state == .connecting { connection.close() }
     }
 
+    var isUnused: Bool { all.isEmpty && queue.isEmpty }
     package var connectionCount: Int { all.count }
     package var idleCount: Int { idle.count }
     package var pendingCount: Int { queue.count }

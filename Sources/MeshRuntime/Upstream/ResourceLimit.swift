@@ -47,6 +47,8 @@ package struct CircuitBreakerLimits: Hashable, Sendable {
     package var pendingRequests = 1024
     package var requests = 1024
     package var retries = 3
+    /// Of one worker to one endpoint each.
+    package var connectionPools = Int(UInt32.max)
     /// Replaces `retries` where present.
     package var retryBudget: RetryBudget?
     /// Publish `remaining_*` gauges.
@@ -70,6 +72,7 @@ package final class PriorityVitals: Sendable {
     package let connections: ResourceLimit
     package let pendingRequests: ResourceLimit
     package let requests: ResourceLimit
+    package let connectionPools: ResourceLimit
     private let activeRetries: ResourceLimit
     package let limits: CircuitBreakerLimits
     /// Who waits for a connection slot of this class.
@@ -80,6 +83,7 @@ package final class PriorityVitals: Sendable {
         connections = ResourceLimit(max: limits.connections)
         pendingRequests = ResourceLimit(max: limits.pendingRequests)
         requests = ResourceLimit(max: limits.requests)
+        connectionPools = ResourceLimit(max: limits.connectionPools)
         activeRetries = ResourceLimit(max: limits.retries)
     }
 

@@ -66,10 +66,13 @@ package final class UpstreamConnection {
         pool.count(.connectionsActive)
         let options = pool.cluster.options
         do throws(TransportUnavailable) {
-            let secure = try endpoint.transport.makeSession(pool.identity)
+            let secure = try endpoint.transport.makeSession(
+                for: endpoint.spec,
+                pool.identity
+            )
             try open(secure, options)
         } catch {
-            failBeforeSocket(.localConnectionFailure, error.reason)
+            failBeforeSocket(.remoteConnectionFailure, error.reason)
         }
     }
 
@@ -222,7 +225,11 @@ extension UpstreamConnection: ConnectionDelegate {
         pool.stats.upstreamCxConnectMs.record(
             UInt64(max(0, (pool.loop.now - start).milliseconds))
         )
-        codec = options.codec.makeCodec(sink: connection, delegate: self)
+        codec = options.codec.makeCodec(
+            sink: connection,
+            delegate: self,
+            headers: pool.cluster.worker.headers
+        )
         if let timeout = options.idleTimeout {
             idleTimer = pool.loop.arm(self, Timer.idle, after: timeout)
         }

@@ -1,3 +1,4 @@
+import MeshHTTP
 import MeshNet
 import Synchronization
 
@@ -7,11 +8,19 @@ package final class UpstreamWorker {
     /// `0..<workerCount`.
     package let index: Int
     package let stats: WorkerStats
+    /// For codecs.
+    package let headers: HeaderMapPool
     var random: FastRandom
 
     /// - Parameter seed: for balancing; from the system's entropy.
-    package init(loop: EventLoop, stats: WorkerStats, seed: UInt64) {
+    package init(
+        loop: EventLoop,
+        stats: WorkerStats,
+        headers: HeaderMapPool = HeaderMapPool(),
+        seed: UInt64
+    ) {
         self.loop = loop
+        self.headers = headers
         index = stats.index
         self.stats = stats
         random = FastRandom(seed: seed)

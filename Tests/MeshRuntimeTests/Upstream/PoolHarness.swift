@@ -8,7 +8,11 @@ import MeshSimulation
 /// cannot be used again.
 final class LineCodec: ClientCodec, ClientStream {
     struct Factory: ClientCodecFactory {
-        func makeCodec(sink: ByteSink, delegate: any ClientCodecDelegate) -> any ClientCodec {
+        func makeCodec(
+            sink: ByteSink,
+            delegate: any ClientCodecDelegate,
+            headers: HeaderMapPool
+        ) -> any ClientCodec {
             LineCodec(sink: sink, owner: delegate)
         }
     }

@@ -1,0 +1,177 @@
+import MeshConfig
+import MeshNet
+import Synchronization
+
+/// A cluster as the control thread hands it to workers.
+package struct ClusterPlan: Sendable {
+    package let options: ClusterOptions
+    package let vitals: ClusterVitals
+
+    package init(options: ClusterOptions, vitals: ClusterVitals) {
+        self.options = options
+        self.vitals = vitals
+    }
+}
+
+/// Every cluster of the process by name: makes their vitals, publishes their gauges, and shows them to
+/// the admin.
+package final class ClusterRegistry: Sendable {
+    private let stats: StatsRegistry
+    private let mailboxes: any WorkerMailboxes
+    private let current = Mutex<[ClusterPlan]>([])
+
+    package init(stats: StatsRegistry, mailboxes: any WorkerMailboxes) {
+        self.stats = stats
+        self.mailboxes = mailboxes
+    }
+
+    /// Plans for a configuration's clusters, in its order.
+    ///
+    /// - Parameter transports: made of a cluster's TLS settings.
+    package func plan(
+        _ configs: [ClusterConfig],
+        transports: (ClusterConfig) -> any UpstreamTransports
+    ) -> [ClusterPlan] {
+        let plans = configs.map { config in
+            let vitals = ClusterVitals(
+                name: config.name,
+                default: CircuitBreakerLimits(config.circuitBreakers.normal),
+                high: CircuitBreakerLimits(config.circuitBreakers.high),
+                endpoints: config.discovery == .fixed ? fixedEndpoints(config) : EndpointSet(),
+                mailboxes: mailboxes
+            )
+            return ClusterPlan(
+                options: ClusterOptions(config, transports: transports(config)),
+                vitals: vitals
+            )
+        }
+        current.withLock { $0 = plans }
+        for plan in plans { registerGauges(plan) }
+        return plans
+    }
+
+    /// The endpoints a file gives by address.
+    private func fixedEndpoints(_ config: ClusterConfig) -> EndpointSet {
+        let templates = EndpointTemplate.all(of: config, workers: mailboxes.workerCount)
+        return EndpointSet(
+            templates.compactMap { template in
+                template.literal.map { template.endpoint(at: $0) }
+            }
+        )
+    }
+
+    package var workerCount: Int { mailboxes.workerCount }
+
+    private func registerGauges(_ plan: ClusterPlan) {
+        for priority in RequestPriority.allCases {
+            let name = plan.options.name
+            CircuitBreakerGauge.register(
+                stats,
+                cluster: plan.options.statName,
+                isHighPriority: priority == .high,
+                trackRemaining: plan.vitals[priority].limits.trackRemaining
+            ) { [weak self] gauge in
+                // By name: after an update it is another object's turn.
+                self?.vitals(named: name)?[priority].value(of: gauge)
+            }
+        }
+    }
+
+    private func vitals(named name: String) -> ClusterVitals? {
+        current.withLock { plans in plans.first { $0.options.name == name }?.vitals }
+    }
+
+    /// For the admin's `/clusters`: all clusters in configuration order.
+    package func views() -> [ClusterView] {
+        current.withLock { $0 }.map { ClusterView($0) }
+    }
+}
+
+extension PriorityVitals {
+    /// A circuit breaker's gauge, as it is now.
+    func value(of gauge: CircuitBreakerGauge) -> UInt64 {
+        switch gauge {
+        case .cxOpen: connections.isOpen ? 1 : 0
+        case .cxPoolOpen: connectionPools.isOpen ? 1 : 0
+        case .rqOpen: requests.isOpen ? 1 : 0
+        case .rqPendingOpen: pendingRequests.isOpen ? 1 : 0
+        case .rqRetryOpen: areRetriesOpen ? 1 : 0
+        case .remainingCx: UInt64(connections.remaining)
+        case .remainingCxPools: UInt64(connectionPools.remaining)
+        case .remainingPending: UInt64(pendingRequests.remaining)
+        case .remainingRetries: UInt64(retriesRemaining)
+        case .remainingRq: UInt64(requests.remaining)
+        }
+    }
+}
+
+/// An endpoint as the file describes it: complete but, for a name, its address.
+struct EndpointTemplate: Sendable {
+    /// Nil where the name has to be resolved.
+    let literal: SocketAddress?
+    /// Empty where ``literal`` is not.
+    let name: String
+    let port: UInt16
+    private let spec: EndpointSpec
+    private let health: EndpointHealth
+    private let workers: Int
+    private let connectionsMax: Int
+
+    static func all(of config: ClusterConfig, workers: Int) -> [EndpointTemplate] {
+        config.loadAssignment.localities.flatMap { locality in
+            locality.endpoints.map { endpoint in
+                EndpointTemplate(
+                    endpoint,
+                    locality,
+                    workers: workers,
+                    connectionsMax: config.circuitBreakers.maxConnectionsPerHost.map { Int($0) }
+                        ?? .max
+                )
+            }
+        }
+    }
+
+    private init(
+        _ config: EndpointConfig,
+        _ place: LocalityEndpointsConfig,
+        workers: Int,
+        connectionsMax: Int
+    ) {
+        literal = config.address.socketAddress
+        port = config.address.port
+        if case .name(let name) = config.address.host { self.name = name } else { name = "" }
+        health = EndpointHealth(config.healthStatus)
+        self.workers = workers
+        self.connectionsMax = connectionsMax
+        spec = EndpointSpec(
+            address: literal ?? .unix(path: ""),
+            hostname: config.hostname.isEmpty ? name : config.hostname,
+            weight: Int(config.weight),
+            priority: Int(place.priority),
+            locality: Locality(
+                region: place.locality.region,
+                zone: place.locality.zone,
+                subZone: place.locality.subZone
+            ),
+            metadata: MetadataValue.byFilter(config.metadata),
+            isCanary: MetadataValue.members(config.metadata["envoy.lb"])["canary"] == .bool(true),
+            vitals: EndpointVitals(
+                workers: workers,
+                health: health,
+                connectionsMax: connectionsMax
+            )
+        )
+    }
+
+    /// The endpoint at one of the addresses its name has, with vitals of its own.
+    func endpoint(at address: SocketAddress) -> EndpointSpec {
+        var result = spec
+        result.address = address
+        result.vitals = EndpointVitals(
+            workers: workers,
+            health: health,
+            connectionsMax: connectionsMax
+        )
+        return result
+    }
+}

@@ -1,0 +1,98 @@
+import MeshNet
+import Synchronization
+
+/// Which transport socket an endpoint's connections get.
+package protocol UpstreamTransports: Sendable {
+    /// Asked once per endpoint and update.
+    func transport(for endpoint: EndpointSpec) -> any UpstreamTransport
+}
+
+/// Makes the transport of each new connection. Shared by all workers.
+package protocol UpstreamTransport: AnyObject, Sendable {
+    /// Nil for plain TCP. Throws where TLS cannot be: no certificate has arrived yet, for instance.
+    func makeSession(
+        for endpoint: EndpointSpec,
+        _ identity: ConnectionIdentity?
+    ) throws(TransportUnavailable) -> (any SecureTransport)?
+}
+
+/// No connection can be made now.
+package struct TransportUnavailable: Error, Sendable {
+    /// In words, as `%UPSTREAM_TRANSPORT_FAILURE_REASON%`.
+    package let reason: String
+    package init(reason: String) { self.reason = reason }
+}
+
+/// Plain TCP (envoy: transport_sockets.raw_buffer).
+package final class PlainTransport: UpstreamTransport {
+    package init() {}
+    package func makeSession(
+        for endpoint: EndpointSpec,
+        _ identity: ConnectionIdentity?
+    ) throws(TransportUnavailable) -> (any SecureTransport)? { nil }
+}
+
+/// The same for every endpoint.
+package struct UniformTransports: UpstreamTransports {
+    private let transport: any UpstreamTransport
+    package init(_ transport: any UpstreamTransport = PlainTransport()) {
+        self.transport = transport
+    }
+    package func transport(for endpoint: EndpointSpec) -> any UpstreamTransport { transport }
+}
+
+/// By the endpoint's metadata, the first match wins (envoy: transport_socket_matches).
+package struct MatchedTransports: UpstreamTransports {
+    private let matches: [(wanted: [String: MetadataValue], transport: any UpstreamTransport)]
+    private let fallback: any UpstreamTransport
+
+    package init(
+        _ matches: [(wanted: [String: MetadataValue], transport: any UpstreamTransport)],
+        fallback: any UpstreamTransport
+    ) {
+        self.matches = matches
+        self.fallback = fallback
+    }
+
+    package func transport(for endpoint: EndpointSpec) -> any UpstreamTransport {
+        let has = endpoint.metadata["envoy.transport_socket_match"] ?? [:]
+        let match = matches.first { $0.wanted.allSatisfy { has[$0.key] == $0.value } }
+        return match?.transport ?? fallback
+    }
+}
+
+/// TLS towards an upstream. Its context may be exchanged while workers use it: new connections get the
+/// new one.
+package final class UpstreamTLSTransport: UpstreamTransport {
+    /// Sent where neither the request nor the endpoint says otherwise; empty for none.
+    private let serverName: String
+    /// The endpoint's host name comes before ``serverName`` (envoy: auto_host_sni).
+    private let prefersHostname: Bool
+    private let context: Mutex<TLSContext?>
+
+    /// - Parameter context: nil until its secrets have arrived.
+    package init(_ context: TLSContext?, serverName: String, prefersHostname: Bool) {
+        self.context = Mutex(context)
+        self.serverName = serverName
+        self.prefersHostname = prefersHostname
+    }
+
+    package func replaceContext(_ next: TLSContext) { context.withLock { $0 = next } }
+
+    package func makeSession(
+        for endpoint: EndpointSpec,
+        _ identity: ConnectionIdentity?
+    ) throws(TransportUnavailable) -> (any SecureTransport)? {
+        guard let context = context.withLock({ $0 }) else {
+            throw TransportUnavailable(reason: "TLS_error:Secret is not supplied by SDS")
+        }
+        var name = serverName
+        if prefersHostname, !endpoint.hostname.isEmpty { name = endpoint.hostname }
+        if let asked = identity?.serverName, !asked.isEmpty { name = asked }
+        return TLSSession(
+            client: context,
+            serverName: name.isEmpty ? nil : name,
+            peerName: identity?.verifiedNames.first
+        )
+    }
+}
