@@ -176,17 +176,20 @@ package struct FilterChainMatchConfig: Hashable, Sendable {
 package enum NetworkFilterConfig: Sendable {
     case httpConnectionManager(HTTPConnectionManagerConfig)
     case tcpProxy(TCPProxyConfig)
+    case rbac(NetworkRBACConfig)
 
     /// Whether it ends a chain: others pass connections on.
     package var isTerminal: Bool {
         switch self {
         case .httpConnectionManager, .tcpProxy: true
+        case .rbac: false
         }
     }
 
     private static let prefix = "envoy.extensions.filters.network."
     private static let types = [
         "http_connection_manager.v3.HttpConnectionManager", "tcp_proxy.v3.TcpProxy",
+        "rbac.v3.RBAC",
     ].map { prefix + $0 }
 
     /// The filters of a chain, with the rule that the last one, and only the last one, is terminal.
@@ -228,6 +231,7 @@ package enum NetworkFilterConfig: Sendable {
         switch type {
         case types[0]: return (.httpConnectionManager(HTTPConnectionManagerConfig(options)), type)
         case types[1]: return (.tcpProxy(TCPProxyConfig(options)), type)
+        case types[2]: return (.rbac(NetworkRBACConfig(options)), type)
         default:
             object.error(
                 "\(ConfigNode.quoted(type)) is not supported"

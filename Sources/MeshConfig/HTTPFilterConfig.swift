@@ -2,6 +2,7 @@
 package struct HTTPFilterConfig: Sendable {
     package enum Kind: Sendable {
         case router(RouterConfig)
+        case rbac(RBACFilterConfig)
     }
 
     /// The key of `typed_per_filter_config`.
@@ -49,6 +50,7 @@ package struct HTTPFilterConfig: Sendable {
         guard let (type, config) = object.typedConfig() else { return nil }
         switch type {
         case "envoy.extensions.filters.http.router.v3.Router": kind = .router(RouterConfig(config))
+        case "envoy.extensions.filters.http.rbac.v3.RBAC": kind = .rbac(RBACFilterConfig(config))
         default:
             if isOptional {
                 object.warning("\"\(type)\" is not implemented; it is optional and left out")
@@ -110,6 +112,7 @@ package struct FilterOverridesConfig: Sendable {
     package enum Override: Sendable {
         /// Skip the filter, or apply it although the chain has it disabled.
         case enabled(Bool)
+        case rbac(RBACPerRouteConfig)
     }
 
     /// By filter name, in file order.
@@ -147,6 +150,9 @@ package struct FilterOverridesConfig: Sendable {
         _ config: ConfigObject,
         isOptional: Bool
     ) -> Override? {
+        if type == "envoy.extensions.filters.http.rbac.v3.RBACPerRoute" {
+            return .rbac(RBACPerRouteConfig(config))
+        }
         if isOptional {
             config.warning("\"\(type)\" is not implemented; it is optional and left out")
         } else {

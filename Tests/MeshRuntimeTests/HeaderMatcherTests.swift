@@ -65,17 +65,27 @@ struct HeaderMatcherTests {
             other: [[("x-a", "v")]]
         ),
         Case(
-            match: HeaderMatchConfig(name: "x-a", .value(.exact("a,b"))),
-            matching: [
-                [("x-a", "a"), ("x-a", "b")], [("x-a", "a,b")],
-                [("x-a", "a"), ("q", ""), ("x-a", "b")],
-            ],
-            other: [[("x-a", "b"), ("x-a", "a")], [("x-a", "a"), ("x-a", "b"), ("x-a", "")]]
+            match: HeaderMatchConfig(name: "x-a", .value(.exact("a"))),
+            matching: [[("x-a", "a"), ("x-a", "b")], [("x-a", "b"), ("q", ""), ("x-a", "a")]],
+            other: [[("x-a", "a,b")], [("x-a", "b"), ("x-a", "c")]]
         ),
         Case(
-            match: HeaderMatchConfig(name: "x-a", .value(.exact(",,"))),
-            matching: [[("x-a", ""), ("x-a", ""), ("x-a", "")]],
-            other: [[("x-a", ""), ("x-a", "")]]
+            match: HeaderMatchConfig(name: "x-a", .value(.exact("a")), isInverted: true),
+            matching: [[("x-a", "b"), ("x-a", "c")]],
+            other: [[("x-a", "b"), ("x-a", "a")], [("x-a", "a"), ("x-a", "b")]]
+        ),
+        Case(
+            match: HeaderMatchConfig(name: "accept", .value(.exact("a,b"))),
+            matching: [[("accept", "a"), ("accept", "b")], [("accept", "a,b")]],
+            other: [
+                [("accept", "b"), ("accept", "a")],
+                [("accept", "a"), ("accept", "b"), ("accept", "")],
+            ]
+        ),
+        Case(
+            match: HeaderMatchConfig(name: "accept", .value(.exact(",,"))),
+            matching: [[("accept", ""), ("accept", ""), ("accept", "")]],
+            other: [[("accept", ""), ("accept", "")]]
         ),
         Case(
             match: HeaderMatchConfig(name: "accept", .value(.contains("json"))),

@@ -4,28 +4,38 @@ import MeshNet
 
 /// One header condition, ready to run (envoy: config.route.v3.HeaderMatcher).
 ///
-/// A repeated field is matched as its values joined by commas, as Envoy does. Nothing is allocated
-/// on the heap; a field that occurs once, as nearly all do, is not even copied.
+/// A repeated field matches if one of its values does, and an inverted condition holds if none does:
+/// a second `x-role: admin` line cannot hide behind a first. The fields that Envoy itself joins as it
+/// reads them, most standard ones, are joined by commas and matched as one value. Nothing is
+/// allocated on the heap.
 package struct HeaderMatcher: Sendable {
     package let config: HeaderMatchConfig
     private let name: HeaderName
+    private let isJoined: Bool
 
     package init(_ config: HeaderMatchConfig) {
         self.config = config
         name = HeaderName(config.name)
+        isJoined = Self.isJoined(name)
     }
 
     package func matches(_ headers: HeaderMap) -> Bool {
-        withValue(headers) { value in
-            guard let value = value ?? missingValue else {
-                // A missing field fails, inverted or not; only presence itself can be inverted.
-                if case .present(let wanted) = config.specifier {
-                    return !wanted != config.isInverted
-                }
-                return false
-            }
-            return matches(value) != config.isInverted
+        if let known = name.known, Self.isSingle(known) { return matches(headers[known]) }
+        if isJoined { return withJoinedValue(headers, separator: ",") { matches($0) } }
+        var isMissing = true
+        var isMatched = false
+        headers.forEachValue(name) { value in
+            isMissing = false
+            if !isMatched { isMatched = accepts(value) }
         }
+        return isMissing ? matches(nil) : isMatched != config.isInverted
+    }
+
+    private func matches(_ value: Bytes?) -> Bool {
+        if let value = value ?? missingValue { return accepts(value) != config.isInverted }
+        // A missing field fails, inverted or not; only presence itself can be inverted.
+        if case .present(let wanted) = config.specifier { return !wanted != config.isInverted }
+        return false
     }
 
     /// What a missing field counts as, where it counts at all.
@@ -33,7 +43,7 @@ package struct HeaderMatcher: Sendable {
         config.treatsMissingAsEmpty ? Bytes(start: nil, count: 0) : nil
     }
 
-    private func matches(_ value: Bytes) -> Bool {
+    private func accepts(_ value: Bytes) -> Bool {
         switch config.specifier {
         case .present(let wanted): return wanted
         case .value(let match): return match.matches(value)
@@ -41,31 +51,62 @@ package struct HeaderMatcher: Sendable {
         }
     }
 
-    /// Calls `body` with the field's value, values of a repeated field joined; nil where it is missing.
-    package func withValue<R>(_ headers: HeaderMap, _ body: (Bytes?) -> R) -> R {
+    /// The values as text, for explanations; nil where the field is missing.
+    package func text(_ headers: HeaderMap) -> String? {
+        withJoinedValue(headers, separator: isJoined ? "," : " | ") { $0.map { String(bytes: $0) } }
+    }
+
+    private func withJoinedValue<R>(
+        _ headers: HeaderMap,
+        separator: StaticString,
+        _ body: (Bytes?) -> R
+    ) -> R {
         var first: Bytes?
         var count = 0
-        var joinedSize = -1
-        if let known = name.known, Self.isSingle(known) { return body(headers[known]) }
+        var size = 0
         headers.forEachValue(name) { value in
             if count == 0 { first = value }
             count &+= 1
-            joinedSize &+= value.count &+ 1
+            size &+= value.count
         }
         if count <= 1 { return body(first) }
-        return withUnsafeTemporaryAllocation(byteCount: joinedSize, alignment: 1) { joined in
+        let joint = Bytes(start: separator.utf8Start, count: separator.utf8CodeUnitCount)
+        size &+= (count &- 1) &* joint.count
+        return withUnsafeTemporaryAllocation(byteCount: size, alignment: 1) { joined in
             var at = 0
             var isFirst = true
+            func append(_ bytes: Bytes) {
+                UnsafeMutableRawBufferPointer(rebasing: joined[at...]).copyMemory(from: bytes)
+                at &+= bytes.count
+            }
             headers.forEachValue(name) { value in
-                if !isFirst {
-                    joined[at] = UInt8(ascii: ",")
-                    at &+= 1
-                }
+                if !isFirst { append(joint) }
                 isFirst = false
-                UnsafeMutableRawBufferPointer(rebasing: joined[at...]).copyMemory(from: value)
-                at &+= value.count
+                append(value)
             }
             return body(Bytes(rebasing: joined[..<at]))
+        }
+    }
+
+    /// Standard request fields that Envoy 1.40 joins while reading; observed, not documented.
+    private static func isJoined(_ name: HeaderName) -> Bool {
+        switch name.known {
+        case .trailer, .proxyAuthenticate, .http2Settings, .date, .server, .location, .cookie,
+            .setCookie,
+            .retryAfter, .envoyUpstreamServiceTime, .envoyOverloaded, .envoyUpstreamCanary,
+            .envoyRateLimited, .envoyImmediateHealthCheckFail, .envoyUpstreamHealthCheckedCluster,
+            .envoyDegraded, .envoyNotForwarded, .traceparent, .tracestate, .b3, .b3TraceID,
+            .grpcStatus,
+            .grpcMessage, .serverTiming, .etag:
+            return false
+        case .some:
+            return true
+        case nil:
+            return [
+                "grpc-accept-encoding", "proxy-status", "if-match", "if-none-match", "if-range",
+                "if-modified-since", "if-unmodified-since", "access-control-request-headers",
+                "access-control-request-method",
+            ].contains(name.text)
         }
     }
 
