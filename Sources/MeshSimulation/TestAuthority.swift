@@ -25,6 +25,43 @@ package final class TestAuthority {
 
         /// The certificate followed by its issuer.
         package func chained(_ issuer: TestAuthority) -> [UInt8] { certificate + issuer.pem }
+
+        /// The key as encrypted PKCS #8.
+        package func encryptedKey(_ password: String) -> [UInt8] {
+            TestAuthority.withKey(key) { key in
+                TestAuthority.pem {
+                    _ = PEM_write_bio_PKCS8PrivateKey(
+                        $0,
+                        key,
+                        EVP_aes_128_cbc(),
+                        password,
+                        Int32(password.utf8.count),
+                        nil,
+                        nil
+                    )
+                }
+            } ?? []
+        }
+
+        /// Certificate, key and the authority's certificate as PKCS #12.
+        package func archive(password: String, authority: TestAuthority) -> [UInt8] {
+            TestAuthority.withKey(key) { key in
+                var pem = certificate
+                guard let bio = BIO_new_mem_buf(&pem, Int32(pem.count)),
+                    let leaf = PEM_read_bio_X509(bio, nil, nil, nil),
+                    let rest = copenssl_certificates_new()
+                else { return [] }
+                defer {
+                    BIO_free(bio)
+                    X509_free(leaf)
+                    copenssl_certificates_free(rest)
+                }
+                _ = copenssl_certificates_push(rest, authority.certificate)
+                let archive = PKCS12_create(password, "test", key, leaf, rest, 0, 0, 0, 0, 0)
+                defer { PKCS12_free(archive) }
+                return TestAuthority.pem { _ = i2d_PKCS12_bio($0, archive) }
+            } ?? []
+        }
     }
 
     private let certificate: OpaquePointer
@@ -114,6 +151,15 @@ package final class TestAuthority {
         X509_CRL_sort(list)
         X509_CRL_sign(list, key, EVP_sha256())
         return Self.pem { PEM_write_bio_X509_CRL($0, list) }
+    }
+
+    private static func withKey<R>(_ pem: [UInt8], _ body: (OpaquePointer) -> R) -> R? {
+        var pem = pem
+        guard let bio = BIO_new_mem_buf(&pem, Int32(pem.count)) else { return nil }
+        defer { BIO_free(bio) }
+        guard let key = PEM_read_bio_PrivateKey(bio, nil, nil, nil) else { return nil }
+        defer { EVP_PKEY_free(key) }
+        return body(key)
     }
 
     private static func makeKey(rsa: Bool) -> OpaquePointer? {

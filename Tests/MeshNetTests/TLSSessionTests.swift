@@ -72,9 +72,6 @@ final class TLSPair {
     @discardableResult
     func exchange() -> Bool {
         run()
-        if let failure = server.failure ?? client.failure {
-            print(failure.sentence, failure.envoyText)
-        }
         guard client.isEstablished, server.isEstablished else { return false }
         _ = serverSends([1])
         _ = clientSends([2])

@@ -30,4 +30,7 @@ static inline uint64_t clinux_event_token(const struct epoll_event *event) { ret
 /// Names the calling thread (15 bytes are kept).
 void clinux_name_thread(const char *name);
 
+/// The kernel's number of the calling thread.
+int clinux_thread_id(void);
+
 #endif

@@ -77,7 +77,10 @@ enum TLSErrorQueue {
         context: TLSContext
     ) -> (text: String, wanted: String, got: String) {
         if alert > 0 {
-            let name = SSL_alert_desc_string_long(alert).map { String(cString: $0) } ?? "unknown"
+            let name =
+                alert == 116
+                ? "certificate required"  // RFC 8446; the library's table ends before it.
+                : SSL_alert_desc_string_long(alert).map { String(cString: $0) } ?? "unknown"
             return ("it sent the alert \(alert) (\(name))", "", "")
         }
         let versions = "TLS \(context.versionsText)"

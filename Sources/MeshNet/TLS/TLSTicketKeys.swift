@@ -49,7 +49,14 @@ final class TLSTicketKeys: Sendable {
             else { return -1 }
             let owner = Unmanaged<TLSTicketKeys>.fromOpaque(pointer).takeUnretainedValue()
             return seals == 1
-                ? owner.seal(name, iv, cipher, mac) : owner.open(name, iv, cipher, mac)
+                ? owner.seal(name, iv, cipher, mac)
+                : owner.open(
+                    name,
+                    iv,
+                    cipher,
+                    mac,
+                    renews: SSL_version(ssl) >= TLS1_3_VERSION
+                )
         }
     }
 
@@ -67,12 +74,14 @@ final class TLSTicketKeys: Sendable {
         return 1
     }
 
-    /// 0: no such key, a full handshake follows. 2: opened, and the client gets a fresh ticket.
+    /// 0: no such key, a full handshake follows. 2: opened, and the client gets a fresh ticket, which a
+    /// TLS 1.3 client always needs since it offers each only once.
     private func open(
         _ name: UnsafeMutablePointer<UInt8>,
         _ iv: UnsafeMutablePointer<UInt8>,
         _ cipher: OpaquePointer,
-        _ mac: OpaquePointer
+        _ mac: OpaquePointer,
+        renews: Bool
     ) -> Int32 {
         let wanted = Array(UnsafeBufferPointer(start: name, count: 16))
         let found = keys.withLock { keys -> (key: Key, isNewest: Bool)? in
@@ -83,7 +92,7 @@ final class TLSTicketKeys: Sendable {
         guard EVP_DecryptInit_ex(cipher, ticketAlgorithms.cipher, nil, found.key.aes, iv) == 1,
             Self.setKey(mac, found.key)
         else { return -1 }
-        return found.isNewest ? 1 : 2
+        return found.isNewest && !renews ? 1 : 2
     }
 
     private static func setKey(_ mac: OpaquePointer, _ key: Key) -> Bool {

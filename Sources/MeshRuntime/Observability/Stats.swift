@@ -68,18 +68,24 @@ package struct StatsOptions: Sendable {
 
 /// Every metric of the process by name. The same name gives the same metric.
 ///
-/// Registration is for cold paths and takes a lock; the handles it gives out do not. Each worker, and
-/// the control thread as one more, has cells of its own in arenas that never move; a scrape sums them.
+/// Registration is for cold paths and takes a lock; the handles it gives out do not. Each worker, the
+/// control thread and the log writer's thread have cells of their own in arenas that never move; a
+/// scrape sums them.
 package final class StatsRegistry: Sendable {
-    /// Data-path threads. The control thread's cells have this index.
+    /// Data-path threads.
     package let workers: Int
+    /// Index of the control thread's cells.
+    package var controlIndex: Int { workers }
+    /// Index of the cells of the thread that writes log files.
+    package var logWriterIndex: Int { workers + 1 }
+    private var shards: Int { workers + 2 }
     package let options: StatsOptions
     private let state: Mutex<State>
 
     package init(workers: Int, options: StatsOptions = StatsOptions()) {
         self.workers = workers
         self.options = options
-        state = Mutex(State(shards: workers + 1))
+        state = Mutex(State(shards: workers + 2))
     }
 
     private struct State: ~Copyable {
@@ -159,7 +165,7 @@ package final class StatsRegistry: Sendable {
             let metric = HistogramMetric(
                 name: name,
                 unit: unit,
-                shards: workers + 1,
+                shards: shards,
                 bounds: options.buckets(name) ?? HistogramMetric.defaultBounds
             )
             state.histogramByName[name] = metric
@@ -219,11 +225,11 @@ package final class StatsRegistry: Sendable {
 /// One thread's way to its cells of a ``StatsRegistry``.
 package final class WorkerStats {
     package let registry: StatsRegistry
-    /// Worker index, or `registry.workers` for the control thread.
+    /// Worker index, or ``StatsRegistry/controlIndex`` or ``StatsRegistry/logWriterIndex``.
     package let index: Int
 
     package init(_ registry: StatsRegistry, index: Int) {
-        precondition((0...registry.workers).contains(index))
+        precondition((0...registry.logWriterIndex).contains(index))
         self.registry = registry
         self.index = index
     }

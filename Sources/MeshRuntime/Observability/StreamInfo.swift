@@ -1,3 +1,4 @@
+import MeshConfig
 import MeshHTTP
 import MeshNet
 
@@ -22,9 +23,14 @@ package final class ConnectionInfo {
     package var listenerName = ""
     package var start: Instant
     package var startWall: WallTime
+    /// When the TLS handshake was complete.
+    package var handshakeEnd: Instant?
 
     package init(
-        remoteAddress: SocketAddress, localAddress: SocketAddress, start: Instant, startWall: WallTime
+        remoteAddress: SocketAddress,
+        localAddress: SocketAddress,
+        start: Instant,
+        startWall: WallTime
     ) {
         directRemoteAddress = remoteAddress
         self.remoteAddress = remoteAddress
@@ -52,6 +58,10 @@ package final class StreamInfo {
     package var start: Instant
     /// Points in time; nil until reached.
     package var lastDownstreamByteReceived: Instant?
+    /// Of the upstream connection that served the stream, which may have been there before it.
+    package var upstreamConnectStart: Instant?
+    package var upstreamConnectEnd: Instant?
+    package var upstreamHandshakeEnd: Instant?
     package var firstUpstreamByteSent: Instant?
     package var lastUpstreamByteSent: Instant?
     package var firstUpstreamByteReceived: Instant?
@@ -62,6 +72,7 @@ package final class StreamInfo {
 
     /// Nil for raw TCP.
     package var httpVersion: HTTPVersion?
+    package var upstreamHTTPVersion: HTTPVersion?
     /// Zero where no response head was sent.
     package var responseCode = 0
     package var responseCodeDetails = ""
@@ -79,7 +90,11 @@ package final class StreamInfo {
     package var remoteAddress: SocketAddress
     package var routeName = ""
     package var virtualHostName = ""
+    /// `%VIRTUAL_CLUSTER_NAME%`.
+    package var virtualClusterName = ""
     package var clusterName = ""
+    /// The cluster's `alt_stat_name`, where it has one.
+    package var clusterStatName = ""
     package var upstreamHost: SocketAddress?
     package var upstreamHostName = ""
     package var upstreamLocalAddress: SocketAddress?
@@ -93,6 +108,8 @@ package final class StreamInfo {
     package var dynamicMetadata: [String: [String: MetadataValue]] = [:]
     package var routeMetadata: [String: [String: MetadataValue]] = [:]
     package var filterState: [String: String] = [:]
+    package var clusterMetadata: MetadataConfig?
+    package var upstreamHostMetadata: MetadataConfig?
 
     package init(connection: ConnectionInfo, start: Instant, startWall: WallTime) {
         self.connection = connection

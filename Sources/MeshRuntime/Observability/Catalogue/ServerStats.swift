@@ -84,7 +84,7 @@ package struct RuntimeStats {
 }
 
 /// What happens to log files (envoy: `filesystem.`).
-package struct FilesystemStats {
+package struct FilesystemStats: Sendable {
     package let flushedByTimer: Counter
     package let reopenFailed: Counter
     /// Lines taken.

@@ -1,0 +1,59 @@
+import Testing
+
+/// Imports point downwards only; see docs/architecture.md.
+struct ImportTests {
+    private static let system: Set = ["Glibc", "Synchronization"]
+    private static let allowed: [String: Set<String>] = [
+        "MeshNet": ["CLinux", "COpenSSL", "CAres"],
+        "MeshHTTP": ["MeshNet"],
+        "MeshConfig": ["MeshNet", "CRE2", "CYAML"],
+        "MeshRuntime": ["MeshNet", "MeshHTTP", "MeshConfig", "CRE2"],
+        "MeshProxy": ["MeshNet", "MeshHTTP", "MeshConfig", "MeshRuntime", "CLinux"],
+        "MeshSimulation": ["MeshNet", "MeshHTTP"],
+    ]
+
+    @Test func `the house is found`() {
+        #expect(Repository.sources.count > 50)
+        #expect(!Repository.pages.isEmpty)
+    }
+
+    @Test func `every import points down`() {
+        for file in Repository.sources {
+            let isMain = file.path.hasPrefix("Sources/MeshProxy/Main/")
+            let allowed = (isMain ? ["MeshProxy"] : Self.allowed[file.module] ?? []).union(
+                Self.system
+            )
+            for line in file.lines {
+                guard let module = Self.importedModule(line) else { continue }
+                #expect(
+                    allowed.contains(module),
+                    "\(file.path) imports \(module); \(file.module) may import \(allowed.sorted())"
+                )
+            }
+        }
+    }
+
+    private static func importedModule(_ line: Substring) -> String? {
+        let words = line.split(separator: " ")
+        guard let at = words.firstIndex(of: "import"),
+            words[..<at].allSatisfy({
+                $0.hasPrefix("@") || ["package", "internal", "public", "private"].contains($0)
+            })
+        else { return nil }
+        let kinds: Set<Substring> = [
+            "struct", "class", "enum", "protocol", "func", "var", "typealias",
+        ]
+        let name = words[(at + 1)...].first { !kinds.contains($0) }
+        return name.map { String($0.split(separator: ".")[0]) }
+    }
+
+    @Test func `nothing in Sources imports Foundation or a third party`() {
+        for file in Repository.sources {
+            for line in file.lines {
+                let module = Self.importedModule(line) ?? ""
+                #expect(!module.hasPrefix("Foundation"), "\(file.path): use Glibc or our own types")
+                #expect(!module.hasPrefix("NIO"), "\(file.path): the loop is MeshNet's")
+            }
+        }
+    }
+}
