@@ -1,0 +1,56 @@
+# The one entry point. Every target is one line that calls SwiftPM or a script.
+
+CONFIG ?= configs/minimal.json
+SEED ?=
+FILTER ?=
+KEEP ?=
+SECONDS ?= 20
+export KEEP
+
+.PHONY: help setup build release test unit sim e2e e2e-live fuzz demo format lint check run clean
+
+help: ## Lists the targets.
+	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: ## Installs what is missing: Debian packages, and Envoy for the tests.
+	@scripts/setup --tests
+
+build: ## Debug build of everything.
+	swift build --build-tests
+
+release: ## Release build: .build/release/MeshProxy
+	@scripts/setup && swift build -c release --product MeshProxy
+
+test: setup unit release e2e ## Set-up, then every test.
+
+unit: ## Tests of values, codecs and simulated agents.
+	swift test $(if $(FILTER),--filter $(FILTER))
+
+sim: ## Simulation tests; SEED=n replays one schedule.
+	$(if $(SEED),MESH_SIM_SEED=$(SEED)) swift test --filter 'SimulationTests|MeshNetTests'
+
+e2e: ## The release binary, compared with Envoy's recorded behaviour.
+	Tests/EndToEnd/run $(if $(FILTER),--filter $(FILTER))
+
+e2e-live: ## The same, beside a running Envoy.
+	Tests/EndToEnd/run --live $(if $(FILTER),--filter $(FILTER))
+
+fuzz: ## Every parser under libFuzzer for SECONDS each.
+	@scripts/fuzz $(SECONDS)
+
+demo: release ## Set-up, release build, and a walk through a small mesh; KEEP=1 leaves it running.
+	@scripts/demo
+
+format: ## Formats the Swift sources.
+	swift format --configuration .swift-format --in-place --recursive Sources Tests Package.swift
+
+lint: ## Checks the format.
+	swift format lint --configuration .swift-format --strict --recursive Sources Tests Package.swift
+
+check: lint unit ## What a commit has to pass.
+
+run: release ## Runs CONFIG.
+	.build/release/MeshProxy -c $(CONFIG)
+
+clean: ## Removes what was built.
+	rm -rf .build
