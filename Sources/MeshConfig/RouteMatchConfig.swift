@@ -7,12 +7,13 @@ package struct RouteMatchConfig: Sendable {
         case separatedPrefix(String)
         /// The whole path without its query.
         case regex(Regex)
+        case template(URITemplate)
         /// CONNECT requests.
         case connect
     }
 
     package let pathRule: PathRule
-    /// For all rules but the regex, which has its own way.
+    /// For all rules but the regex and the template, which have their own way.
     package let isCaseSensitive: Bool
     package let runtimeFraction: RuntimeFractionalPercent?
     package let headers: [HeaderMatchConfig]
@@ -93,9 +94,24 @@ package struct RouteMatchConfig: Sendable {
             _ = object.object("connect_matcher")
             return .connect
         case "path_match_policy":
-            object.unsupported("path_match_policy", "path templates are not implemented yet")
-            return .prefix("/")
+            return object.object("path_match_policy").flatMap { template($0) } ?? .prefix("/")
         default: return .prefix("/")
+        }
+    }
+
+    private static func template(_ object: ConfigObject) -> PathRule? {
+        _ = object.string("name")
+        guard let (type, config) = object.typedConfig() else { return nil }
+        guard type == "envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig" else {
+            object.error("path match policy \"\(type)\" is not implemented; only uri_template is")
+            return nil
+        }
+        let text = config.requiredString("path_template")
+        do {
+            return .template(try URITemplate(text))
+        } catch {
+            config.error("\"\(text)\": \(error)", at: "path_template")
+            return nil
         }
     }
 }

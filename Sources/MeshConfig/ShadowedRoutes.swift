@@ -64,7 +64,7 @@ enum ShadowedRoutes {
         case .prefix(let text): (.prefix, text)
         case .separatedPrefix(let text): (.separatedPrefix, text)
         case .path(let text): (.path, text)
-        case .regex, .connect: nil
+        case .regex, .template, .connect: nil
         }
     }
 }

@@ -17,6 +17,7 @@ package enum KnownHeader: UInt8, CaseIterable, Sendable {
     case envoyHedgeOnPerTryTimeout, envoyDecoratorOperation, envoyDownstreamServiceCluster
     case envoyDownstreamServiceNode, envoyUpstreamHealthCheckedCluster, envoyForceTrace
     case envoyUpstreamStreamDurationMilliseconds, envoyIPTags, envoyDegraded, envoyNotForwarded
+    case envoyIsTimeoutRetry, envoyUpstreamRequestTimeoutAltResponse
     case clientTraceID, traceparent, tracestate, b3, b3TraceID, grpcTimeout, grpcStatus, grpcMessage
     case serverTiming, contentEncoding, acceptEncoding, cacheControl, etag
 
@@ -89,6 +90,8 @@ package enum KnownHeader: UInt8, CaseIterable, Sendable {
         case .envoyIPTags: "x-envoy-ip-tags"
         case .envoyDegraded: "x-envoy-degraded"
         case .envoyNotForwarded: "x-envoy-not-forwarded"
+        case .envoyIsTimeoutRetry: "x-envoy-is-timeout-retry"
+        case .envoyUpstreamRequestTimeoutAltResponse: "x-envoy-upstream-rq-timeout-alt-response"
         case .clientTraceID: "x-client-trace-id"
         case .traceparent: "traceparent"
         case .tracestate: "tracestate"

@@ -1,0 +1,97 @@
+import MeshConfig
+import MeshHTTP
+import MeshNet
+import MeshRuntime
+
+/// The time limits of one request, out of its route and its headers. Zero is none.
+package struct RequestTimeouts: Equatable {
+    /// Of the whole exchange with its retries, counted from the end of the request.
+    package private(set) var whole: Nanoseconds
+    package private(set) var perTry: Nanoseconds
+    package private(set) var perTryIdle: Nanoseconds
+
+    /// Reads the headers that override the route, takes them out of the head, and tells the upstream
+    /// how long we will wait (envoy: FilterUtility::finalTimeout).
+    package init(
+        _ action: ForwardAction,
+        _ router: RouterConfig,
+        request head: HeaderMap
+    ) {
+        whole = .zero
+        if action.config.streamDuration == nil {
+            whole = action.timeout
+            if let most = action.maxGRPCTimeout, GRPC.isRequest(head) {
+                whole = Self.grpcTimeout(head, max: most, offset: action.grpcTimeoutOffset)
+            }
+        }
+        perTry = action.retryPolicy?.perTryTimeout ?? .zero
+        perTryIdle = action.retryPolicy?.perTryIdleTimeout ?? .zero
+
+        if router.respectsExpectedTimeout, let expected = head[.envoyExpectedRequestTimeout] {
+            if let wait = Self.milliseconds(expected) { whole = wait }
+        } else if let asked = head[.envoyUpstreamRequestTimeout] {
+            if let wait = Self.milliseconds(asked) { whole = wait }
+            head.remove(.envoyUpstreamRequestTimeout)
+        }
+        if let asked = head[.envoyUpstreamRequestPerTryTimeout] {
+            if let wait = Self.milliseconds(asked) { perTry = wait }
+            head.remove(.envoyUpstreamRequestPerTryTimeout)
+        }
+        // An attempt that may take as long as everything has no limit of its own.
+        if whole > .zero, perTry >= whole { perTry = .zero }
+        setHeaders(head, action, router, elapsed: .zero)
+    }
+
+    /// For a retry: what is left of the time by now.
+    package func setHeaders(
+        _ head: HeaderMap,
+        _ action: ForwardAction,
+        _ router: RouterConfig,
+        elapsed: Nanoseconds
+    ) {
+        var expected = perTry > .zero ? perTry : whole
+        guard expected > .zero else { return }
+        if whole > .zero {
+            // Zero would mean for ever; the timer is about to fire.
+            expected =
+                elapsed >= whole
+                ? .milliseconds(1) : min(expected, Nanoseconds(whole.count - elapsed.count))
+        }
+        let milliseconds = max(1, expected.milliseconds)
+        if !router.suppressesEnvoyHeaders {
+            head.set(.envoyExpectedRequestTimeout, decimal: Int(milliseconds))
+        }
+        if action.config.streamDuration == nil, action.maxGRPCTimeout != nil, GRPC.isRequest(head) {
+            Self.setGRPCTimeout(head, milliseconds)
+        }
+    }
+
+    private static func milliseconds(_ text: Bytes) -> Nanoseconds? {
+        DecimalNumber.parse(text).map { value in
+            let (span, overflow) = Int64(clamping: value).multipliedReportingOverflow(by: 1_000_000)
+            return Nanoseconds(overflow ? .max : span)
+        }
+    }
+
+    private static func grpcTimeout(
+        _ head: HeaderMap,
+        max most: Nanoseconds,
+        offset: Nanoseconds?
+    ) -> Nanoseconds {
+        var timeout = GRPC.timeout(head) ?? .zero
+        if let offset, offset < timeout { timeout = Nanoseconds(timeout.count - offset.count) }
+        if most > .zero, timeout == .zero || timeout > most { return most }
+        return timeout
+    }
+
+    /// At most eight digits: the unit grows until the number fits.
+    private static func setGRPCTimeout(_ head: HeaderMap, _ milliseconds: Int64) {
+        var value = milliseconds
+        var unit = "m"
+        for (next, factor) in [("S", Int64(1000)), ("M", 60), ("H", 60)] where value > 99_999_999 {
+            value /= factor
+            unit = next
+        }
+        head.set(.grpcTimeout, "\(min(value, 99_999_999))\(unit)")
+    }
+}
