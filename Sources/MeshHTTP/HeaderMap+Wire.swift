@@ -41,7 +41,7 @@ extension HeaderMap {
 
         // The name: a table look-up lower-cases and validates each byte.
         let nameOffset = target
-        let table = HTTP1Tables.token.base
+        let table = tokenTable
         var at = 0
         while at < count {
             let lower = table[Int(line.load(fromByteOffset: at, as: UInt8.self))]
@@ -58,15 +58,14 @@ extension HeaderMap {
         }
         guard at <= Self.nameLengthMax else { return .fault(.headTooLarge) }
         at &+= 1
-        var known = KnownHeader.index(
-            of: Bytes(start: arena + nameOffset, count: target &- nameOffset)
-        )
+        var known = knownTable.find(arena + nameOffset, target &- nameOffset)
         if known == KnownHeader.host.rawValue {
             known = KnownHeader.authority.rawValue
             // ":authority", ten bytes.
             arena.storeBytes(of: 0x6972_6F68_7475_613A, toByteOffset: nameOffset, as: UInt64.self)
             arena.storeBytes(of: 0x7974, toByteOffset: nameOffset &+ 8, as: UInt16.self)
             target = nameOffset &+ 10
+            original = 0
         }
         let nameLength = target &- nameOffset
         arena.storeBytes(of: 0x203A, toByteOffset: target, as: UInt16.self)
@@ -136,6 +135,30 @@ extension HeaderMap {
             known: known
         )
         return .field(length: at, known: known)
+    }
+
+    /// Appends a field whose name is known, from the wire.
+    func appendKnown(_ header: KnownHeader, _ value: UnsafeRawPointer, _ count: Int) {
+        let name = header.name
+        let nameLength = name.utf8CodeUnitCount
+        if arenaCapacity &- arenaUsed < nameLength &+ count &+ 4 {
+            growArena(nameLength + count + 4)
+        }
+        let nameOffset = arenaUsed
+        memcpy(arena + nameOffset, name.utf8Start, nameLength)
+        arena.storeBytes(of: 0x203A, toByteOffset: nameOffset &+ nameLength, as: UInt16.self)
+        let valueOffset = nameOffset &+ nameLength &+ 2
+        memcpy(arena + valueOffset, value, count)
+        storeLineEnd(valueOffset &+ count)
+        arenaUsed = valueOffset &+ count &+ 2
+        addEntry(
+            nameOffset: nameOffset,
+            nameLength: nameLength,
+            original: 0,
+            valueOffset: valueOffset,
+            valueLength: count,
+            known: header.rawValue
+        )
     }
 
     /// Joins a continuation line, its white space taken off, to the value of the last field, which has

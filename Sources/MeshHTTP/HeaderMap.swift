@@ -33,10 +33,14 @@ package final class HeaderMap {
     /// For each known header the index of its first live entry, or `none`.
     private(set) var firstKnown: UnsafeMutablePointer<UInt16>
 
-    static let none = UInt16.max
-    static let slack = 16
+    // Tables at hand: a global's look-up would ask each time whether it exists already.
+    let tokenTable = HTTP1Tables.token.base
+    let knownTable = KnownHeaderTable.shared
+
+    static var none: UInt16 { .max }
+    static var slack: Int { 16 }
     /// Longest field name that an entry can describe; codecs refuse longer ones.
-    static let nameLengthMax = Int(UInt16.max)
+    static var nameLengthMax: Int { Int(UInt16.max) }
     /// A usual request head and what the proxy adds to it.
     private static let arenaCapacityMin = 1536
     private static let entryCapacityMin = 32
@@ -243,6 +247,7 @@ package final class HeaderMap {
             if known == KnownHeader.host.rawValue {
                 arenaUsed = nameOffset
                 known = KnownHeader.authority.rawValue
+                originalOffset = 0
                 store(KnownHeader.authority.name)
             }
             add(

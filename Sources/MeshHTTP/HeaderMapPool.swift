@@ -1,18 +1,31 @@
 /// One worker's spare header maps: an idle connection holds none.
+///
+/// A map taken is owned by the taker until it is given back, without reference counting in between.
 package final class HeaderMapPool {
-    private var spare: [HeaderMap] = []
+    private let spare: UnsafeMutablePointer<Unmanaged<HeaderMap>>
+    private var count = 0
 
     /// Enough for a burst; beyond it maps are freed.
-    private static let spareMax = 64
+    private static var spareMax: Int { 64 }
 
-    package init() { spare.reserveCapacity(Self.spareMax) }
+    package init() { spare = .allocate(capacity: Self.spareMax) }
 
-    /// An empty map.
-    package func take() -> HeaderMap { spare.popLast() ?? HeaderMap() }
+    deinit {
+        for at in 0..<count { spare[at].release() }
+        spare.deallocate()
+    }
 
-    package func give(_ map: HeaderMap) {
-        guard spare.count < Self.spareMax else { return }
-        map.removeAll()
-        spare.append(map)
+    /// An empty map, to be given back or released.
+    package func take() -> Unmanaged<HeaderMap> {
+        guard count > 0 else { return .passRetained(HeaderMap()) }
+        count &-= 1
+        return spare[count]
+    }
+
+    package func give(_ map: Unmanaged<HeaderMap>) {
+        guard count < Self.spareMax else { return map.release() }
+        map.takeUnretainedValue().removeAll()
+        spare[count] = map
+        count &+= 1
     }
 }

@@ -7,18 +7,21 @@ package enum KnownHeader: UInt8, CaseIterable, Sendable {
     case method, path, scheme, authority, status, `protocol`
     case connection, contentLength, transferEncoding, host, te, trailer, upgrade, keepAlive
     case proxyConnection, proxyAuthenticate, http2Settings, expect, date, server, via, location
-    case contentType, cookie, setCookie, userAgent, accept, origin, referer, retryAfter, authorization
+    case contentType, cookie, setCookie, userAgent, accept, origin, referer, retryAfter,
+        authorization
     case requestID, forwardedFor, forwardedProto, forwardedHost, forwardedPort, forwardedClientCert
     case envoyExpectedRequestTimeout, envoyAttemptCount, envoyOriginalPath, envoyOriginalHost
     case envoyExternalAddress, envoyInternal, envoyUpstreamServiceTime, envoyOverloaded
     case envoyRetryOn, envoyRetryGRPCOn, envoyMaxRetries, envoyRetriableStatusCodes
     case envoyRetriableHeaderNames, envoyUpstreamRequestTimeout, envoyUpstreamRequestPerTryTimeout
-    case envoyUpstreamAltStatName, envoyUpstreamCanary, envoyRateLimited, envoyImmediateHealthCheckFail
+    case envoyUpstreamAltStatName, envoyUpstreamCanary, envoyRateLimited,
+        envoyImmediateHealthCheckFail
     case envoyHedgeOnPerTryTimeout, envoyDecoratorOperation, envoyDownstreamServiceCluster
     case envoyDownstreamServiceNode, envoyUpstreamHealthCheckedCluster, envoyForceTrace
     case envoyUpstreamStreamDurationMilliseconds, envoyIPTags, envoyDegraded, envoyNotForwarded
     case envoyIsTimeoutRetry, envoyUpstreamRequestTimeoutAltResponse
     case clientTraceID, traceparent, tracestate, b3, b3TraceID, grpcTimeout, grpcStatus, grpcMessage
+    // `etag` stays last: ``count`` follows from it.
     case serverTiming, contentEncoding, acceptEncoding, cacheControl, etag
 
     /// The name on the wire, in lower case.
@@ -109,7 +112,8 @@ package enum KnownHeader: UInt8, CaseIterable, Sendable {
     }
 
     /// How many there are; also the mark for "not a known header".
-    package static let count = UInt8(allCases.count)
+    @inline(__always)
+    package static var count: UInt8 { Self.etag.rawValue + 1 }
 
     /// Finds the known header of a lower-case name, or ``count``.
     static func index(of name: Bytes) -> UInt8 { KnownHeaderTable.shared.find(name) }
@@ -120,16 +124,16 @@ package enum KnownHeader: UInt8, CaseIterable, Sendable {
 }
 
 /// An open-addressing hash table over the known names, built once and only read afterwards.
-private struct KnownHeaderTable: @unchecked Sendable {
+struct KnownHeaderTable: @unchecked Sendable {
     static let shared = KnownHeaderTable()
 
     private struct Slot {
         var text: UnsafePointer<UInt8>?
-        var length = 0
+        var length: UInt16 = 0
         var index: UInt8 = 0
     }
 
-    /// A power of two, four times the number of names: probes are short.
+    /// A power of two, several times the number of names: probes are short.
     private static let size = 512
     private let slots: UnsafeMutablePointer<Slot>
 
@@ -139,31 +143,69 @@ private struct KnownHeaderTable: @unchecked Sendable {
         for header in KnownHeader.allCases {
             let name = header.name
             let bytes = Bytes(start: name.utf8Start, count: name.utf8CodeUnitCount)
-            var at = Self.hash(bytes)
+            guard let base = bytes.baseAddress else { continue }
+            var at = Self.hash(base, bytes.count)
             while slots[at].text != nil { at = (at &+ 1) & (Self.size - 1) }
             slots[at] = Slot(
-                text: name.utf8Start, length: name.utf8CodeUnitCount, index: header.rawValue)
+                text: name.utf8Start,
+                length: UInt16(name.utf8CodeUnitCount),
+                index: header.rawValue
+            )
         }
     }
 
     /// Length, first, middle and last byte: enough to part the names, and four loads.
-    private static func hash(_ name: Bytes) -> Int {
-        let length = name.count
-        let mixed =
-            length &* 37 &+ Int(name[0]) &* 11 &+ Int(name[length / 2]) &* 5 &+ Int(name[length &- 1])
-        return mixed & (size - 1)
+    @inline(__always)
+    private static func hash(_ name: UnsafeRawPointer, _ length: Int) -> Int {
+        let first = Int(name.load(as: UInt8.self))
+        let middle = Int(name.load(fromByteOffset: length &>> 1, as: UInt8.self))
+        let last = Int(name.load(fromByteOffset: length &- 1, as: UInt8.self))
+        return (length &* 37 &+ first &* 11 &+ middle &* 5 &+ last) & (size - 1)
     }
 
     func find(_ name: Bytes) -> UInt8 {
         guard let base = name.baseAddress, name.count > 0 else { return KnownHeader.count }
-        var at = Self.hash(name)
+        return find(base, name.count)
+    }
+
+    /// The index of a lower-case name of at least one byte.
+    @inline(__always)
+    func find(_ name: UnsafeRawPointer, _ length: Int) -> UInt8 {
+        var at = Self.hash(name, length)
         while let text = slots[at].text {
-            if slots[at].length == name.count, memcmp(text, base, name.count) == 0 {
+            if Int(slots[at].length) == length, Self.isEqual(UnsafeRawPointer(text), name, length) {
                 return slots[at].index
             }
             at = (at &+ 1) & (Self.size - 1)
         }
         return KnownHeader.count
+    }
+
+    @inline(__always)
+    private static func isEqual(
+        _ left: UnsafeRawPointer,
+        _ right: UnsafeRawPointer,
+        _ length: Int
+    ) -> Bool {
+        guard length >= 8 else {
+            for at in 0..<length
+            where left.load(fromByteOffset: at, as: UInt8.self)
+                != right.load(fromByteOffset: at, as: UInt8.self)
+            { return false }
+            return true
+        }
+        // Words, the last of them overlapping the one before.
+        var at = 0
+        while at &+ 8 <= length {
+            if left.loadUnaligned(fromByteOffset: at, as: UInt64.self)
+                != right.loadUnaligned(fromByteOffset: at, as: UInt64.self)
+            {
+                return false
+            }
+            at &+= 8
+        }
+        return left.loadUnaligned(fromByteOffset: length &- 8, as: UInt64.self)
+            == right.loadUnaligned(fromByteOffset: length &- 8, as: UInt64.self)
     }
 }
 

@@ -193,7 +193,7 @@ final class TestClient: ClientCodecDelegate, ClientStreamDelegate {
         _ method: String = "GET",
         _ path: String = "/",
         authority: String = "a",
-        _ fields: KeyValuePairs<String, String> = [:],
+        fields: KeyValuePairs<String, String> = [:],
         body: String? = nil,
         endStream: Bool = true
     ) -> String {

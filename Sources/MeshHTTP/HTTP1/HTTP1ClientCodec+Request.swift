@@ -7,6 +7,9 @@ extension HTTP1ClientCodec {
         method = HTTP1Method(name, allowsAny: true) ?? .other
         isUpgrade = method != .connect && head.contains(.upgrade)
         let framing = requestFraming(head, endStream: endStream)
+        if endStream, case .length(let length) = framing, length > 0 {
+            return fail(.localReset, "http1.request_body_missing")
+        }
         let count = encoder.request(
             head,
             fullyQualified: settings.sendFullyQualifiedURL,
@@ -16,13 +19,8 @@ extension HTTP1ClientCodec {
         )
         // What follows an upgrade before its answer could be read as another request.
         request = framing == .tunnel ? .held : endStream ? .complete : .body(framing)
-        if case .length(let length) = framing, endStream, length > 0 {
-            request = .body(framing)
-            return fail(.localReset, "http1.request_body_missing")
-        }
         responseExpected()
         wrote(count)
-        if request == .held { router?.requestBlocked() }
     }
 
     package func sendData(_ bytes: Bytes, endStream: Bool) {
@@ -74,9 +72,8 @@ extension HTTP1ClientCodec {
             sink.output.append(HTTP1Encoder.lastChunk)
             wrote(HTTP1Encoder.lastChunk.utf8CodeUnitCount)
         case .tunnel:
-            // One direction of a tunnel cannot end alone over this sink: the connection lives until
-            // the other side ends, too.
-            break
+            request = .complete
+            sink.shutdownSending()
         default:
             request = .complete
         }

@@ -29,7 +29,8 @@ package final class HTTP1ClientCodec: ClientCodec, ClientStream {
     }
 
     let sink: ByteSink
-    private unowned let owner: any ClientCodecDelegate
+    // Unchecked: it outlives us, and it is asked once per request.
+    private unowned(unsafe) let owner: any ClientCodecDelegate
     let settings: HTTP1Settings
     let encoder: HTTP1Encoder
     private let pool: HeaderMapPool
@@ -39,10 +40,10 @@ package final class HTTP1ClientCodec: ClientCodec, ClientStream {
     var request = RequestPhase.idle
 
     private var parser: HTTP1Parser
-    private var trailerParser: HTTP1Parser?
     private var chunks = HTTP1ChunkedDecoder()
-    private var head: HeaderMap?
-    private var trailers: HeaderMap?
+    // Taken from the pool.
+    private var head: Unmanaged<HeaderMap>?
+    private var trailers: Unmanaged<HeaderMap>?
 
     var method = HTTP1Method.other
     var isUpgrade = false
@@ -52,7 +53,6 @@ package final class HTTP1ClientCodec: ClientCodec, ClientStream {
 
     private var pauses = 0
     private var isReceiving = false
-    private var isOutputBlocked = false
 
     package private(set) var bytesReceived: UInt64 = 0
     package internal(set) var bytesSent: UInt64 = 0
@@ -77,6 +77,11 @@ package final class HTTP1ClientCodec: ClientCodec, ClientStream {
         parser = HTTP1Parser(.response, settings: settings)
     }
 
+    deinit {
+        head?.release()
+        trailers?.release()
+    }
+
     // MARK: The connection's side
 
     package var streamsAvailable: Int { response == .idle && router == nil && isReusable ? 1 : 0 }
@@ -90,7 +95,7 @@ package final class HTTP1ClientCodec: ClientCodec, ClientStream {
         bytesReceived = 0
         bytesSent = 0
         informationalHeads = 0
-        parser.restart()
+        parser.restart(as: .response)
         return self
     }
 
@@ -166,12 +171,10 @@ package final class HTTP1ClientCodec: ClientCodec, ClientStream {
     }
 
     package func outputBlocked() {
-        isOutputBlocked = true
         if request != .complete { router?.requestBlocked() }
     }
 
     package func outputUnblocked() {
-        isOutputBlocked = false
         if request != .complete { router?.requestUnblocked() }
     }
 
@@ -191,8 +194,9 @@ package final class HTTP1ClientCodec: ClientCodec, ClientStream {
 
     /// Returns false where more bytes are needed.
     private func readHead(_ bytes: Bytes, _ at: inout Int) -> Bool {
-        let map = head ?? pool.take()
-        head = map
+        let held = head ?? pool.take()
+        head = held
+        let map = held.takeUnretainedValue()
         if parser.byteCount == 0 { map.removeAll() }
         let before = at
         let progress = parser.read(bytes, &at, into: map)
@@ -208,7 +212,7 @@ package final class HTTP1ClientCodec: ClientCodec, ClientStream {
     private func headComplete(_ map: HeaderMap, hasMore: Bool) {
         let head: HTTP1ResponseHead
         do throws(HTTP1Fault) {
-            head = try HTTP1ResponseHead(
+            head = try HTTP1ResponseHead.read(
                 parser,
                 map,
                 request: method,
@@ -223,7 +227,7 @@ package final class HTTP1ClientCodec: ClientCodec, ClientStream {
             guard informationalHeads <= Self.informationalHeadsMax else {
                 return fail(.protocolError, "http1.too_many_informational_heads")
             }
-            parser.restart()
+            parser.restart(as: .response)
             router?.responseInformational(map)
             return
         }
@@ -252,11 +256,7 @@ package final class HTTP1ClientCodec: ClientCodec, ClientStream {
         let router = router
         if isEnd { endExchange(hasMore: hasMore) }
         router?.responseHead(map, endStream: isEnd)
-        if isEnd {
-            report()
-        } else if head.framing == .tunnel, request == .body(.tunnel), !isOutputBlocked {
-            router?.requestUnblocked()
-        }
+        if isEnd { report() }
     }
 
     // MARK: Bodies
@@ -276,7 +276,7 @@ package final class HTTP1ClientCodec: ClientCodec, ClientStream {
             bytesReceived &+= UInt64(at - before)
             switch step {
             case .last:
-                trailerParser = HTTP1Parser(.trailers, settings: settings)
+                parser.restart(as: .trailers)
                 response = .trailers
             case .failed(let fault): fail(.protocolError, fault.details)
             case .needsMore, .data: break
@@ -295,13 +295,12 @@ package final class HTTP1ClientCodec: ClientCodec, ClientStream {
 
     /// Returns false where more bytes are needed.
     private func readTrailers(_ bytes: Bytes, _ at: inout Int) -> Bool {
-        guard var parser = trailerParser else { return false }
-        let map = trailers ?? pool.take()
+        let held = trailers ?? pool.take()
+        trailers = held
+        let map = held.takeUnretainedValue()
         if parser.byteCount == 0 { map.removeAll() }
-        trailers = map
         let before = at
         let progress = parser.read(bytes, &at, into: map)
-        trailerParser = parser
         bytesReceived &+= UInt64(at - before)
         switch progress {
         case .needsMore: return false
@@ -327,7 +326,6 @@ package final class HTTP1ClientCodec: ClientCodec, ClientStream {
     private func endExchange(hasMore: Bool = false) {
         if request != .complete || hasMore { isReusable = false }
         router = nil
-        trailerParser = nil
         response = isReusable ? .idle : .dead
         releasePauses()
     }
@@ -367,7 +365,6 @@ package final class HTTP1ClientCodec: ClientCodec, ClientStream {
         response = .dead
         request = .complete
         router = nil
-        trailerParser = nil
         releasePauses()
         if !isReceiving { releaseMaps() }
     }
@@ -393,8 +390,8 @@ package final class HTTP1ClientCodec: ClientCodec, ClientStream {
     /// An idle connection holds no header map. Not while one may be borrowed by a call further up.
     private func releaseMaps() {
         if let head { pool.give(head) }
-        if let trailers { pool.give(trailers) }
         head = nil
+        if let trailers { pool.give(trailers) }
         trailers = nil
     }
 }

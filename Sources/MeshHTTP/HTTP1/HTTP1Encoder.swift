@@ -34,9 +34,9 @@ struct HTTP1Encoder {
             target.write(HTTP1Reason.phrase(status))
             target.writeLineEnd()
         }
-        var copied = Self.bits(.trailer, .proxyAuthenticate)
+        var copied = HTTP1Parser.bit(.trailer) | HTTP1Parser.bit(.proxyAuthenticate)
         if framing != .chunked, framing != .tunnel, status >= 200, status != 204 {
-            copied |= Self.bits(.contentLength)
+            copied |= HTTP1Parser.bit(.contentLength)
         }
         finish(head, copied, framing: framing, connection: connection, status: status, &target)
         return end(target, since: start, &output)
@@ -77,8 +77,9 @@ struct HTTP1Encoder {
             target.write(authority)
             target.writeLineEnd()
         }
-        var copied = Self.bits(.trailer, .te, .proxyAuthenticate)
-        if framing != .chunked, framing != .tunnel { copied |= Self.bits(.contentLength) }
+        var copied =
+            HTTP1Parser.bit(.trailer) | HTTP1Parser.bit(.te) | HTTP1Parser.bit(.proxyAuthenticate)
+        if framing != .chunked, framing != .tunnel { copied |= HTTP1Parser.bit(.contentLength) }
         finish(head, copied, framing: framing, connection: connection, status: 0, &target)
         return end(target, since: start, &output)
     }
@@ -91,10 +92,6 @@ struct HTTP1Encoder {
         write(trailers, copying: 0, &target)
         target.writeLineEnd()
         return end(target, since: start, &output)
-    }
-
-    static func bits(_ headers: KnownHeader...) -> UInt32 {
-        headers.reduce(0) { $0 | HTTP1Parser.bit($1) }
     }
 
     // MARK: Parts

@@ -9,26 +9,36 @@ struct HTTP1HopByHop {
     private(set) var wantsUpgrade = false
 
     /// Fields of the common head that need a look at all.
-    private static let relatives: UInt32 =
+    private static var relatives: UInt32 {
         HTTP1Parser.bit(.connection) | HTTP1Parser.bit(.upgrade) | HTTP1Parser.bit(.te)
-        | HTTP1Parser.bit(.keepAlive) | HTTP1Parser.bit(.proxyConnection)
-        | HTTP1Parser.bit(.http2Settings)
+            | HTTP1Parser.bit(.keepAlive) | HTTP1Parser.bit(.proxyConnection)
+            | HTTP1Parser.bit(.http2Settings)
+    }
 
     /// More options than this are an attack (envoy: ten nominated headers).
     private static let optionsMax = 9
 
-    /// Reads a request's fields. Upgrade and Connection stay on the map for the caller to remove.
-    init(request parser: HTTP1Parser, _ head: HeaderMap) throws(HTTP1Fault) {
-        try self.init(parser, head, isRequest: true)
+    /// Reads and removes. Where an upgrade is wanted, Upgrade and Connection stay on the map. Of a
+    /// response nothing is refused: what must not be removed stays.
+    //
+    // A function and not an initialiser, which would retain the map for nothing.
+    static func take(
+        _ parser: HTTP1Parser,
+        _ head: HeaderMap,
+        isRequest: Bool
+    ) throws(HTTP1Fault) -> HTTP1HopByHop {
+        var result = HTTP1HopByHop()
+        if parser.seen & Self.relatives != 0 {
+            try result.take(parser, head, isRequest: isRequest)
+        }
+        return result
     }
 
-    init(response parser: HTTP1Parser, _ head: HeaderMap) {
-        // Of a response nothing is refused: what must not be removed stays.
-        if let read = try? HTTP1HopByHop(parser, head, isRequest: false) { self = read }
-    }
-
-    private init(_ parser: HTTP1Parser, _ head: HeaderMap, isRequest: Bool) throws(HTTP1Fault) {
-        guard parser.seen & Self.relatives != 0 else { return }
+    private mutating func take(
+        _ parser: HTTP1Parser,
+        _ head: HeaderMap,
+        isRequest: Bool
+    ) throws(HTTP1Fault) {
         if parser.has(.connection) {
             var options = 0
             var isRefused = false
@@ -52,7 +62,7 @@ struct HTTP1HopByHop {
             head.remove(.proxyConnection)
         }
         if parser.has(.keepAlive) { head.remove(.keepAlive) }
-        if parser.has(.te) { try reduceTE(parser, head, isRequest: isRequest) }
+        if parser.has(.te) { reduceTE(head, isRequest: isRequest) }
         if wantsUpgrade {
             wantsUpgrade =
                 parser.has(.upgrade)
@@ -91,11 +101,7 @@ struct HTTP1HopByHop {
     }
 
     /// TE stays only where it says `trailers`, and then says nothing else (RFC 9110 §10.1.4).
-    private func reduceTE(
-        _ parser: HTTP1Parser,
-        _ head: HeaderMap,
-        isRequest: Bool
-    ) throws(HTTP1Fault) {
+    private func reduceTE(_ head: HeaderMap, isRequest: Bool) {
         var hasTrailers = false
         head.forEachValue(.te) { value in
             for coding in HTTP1List(value) where coding.equalsIgnoringCase("trailers") {

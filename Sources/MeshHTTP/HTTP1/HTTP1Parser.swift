@@ -14,7 +14,7 @@ struct HTTP1Parser {
         case failed(HTTP1Fault)
     }
 
-    private let role: Role
+    private var role: Role
     private let bytesMax: Int
     private let fieldsMax: Int
     private let leniency: HTTP1Leniency
@@ -47,7 +47,8 @@ struct HTTP1Parser {
     }
 
     /// Begins the next section.
-    mutating func restart() {
+    mutating func restart(as role: Role) {
+        self.role = role
         byteCount = 0
         version = .http11
         method = .other
@@ -62,8 +63,10 @@ struct HTTP1Parser {
     /// A first byte was seen.
     var hasBegun: Bool { byteCount > 0 || scanned > 0 }
 
+    @inline(__always)
     static func bit(_ header: KnownHeader) -> UInt32 { 1 << UInt32(header.rawValue) }
 
+    @inline(__always)
     func has(_ header: KnownHeader) -> Bool { seen & Self.bit(header) != 0 }
 
     /// Consumes whole lines of `bytes` from `at` on, up to and including the empty one.
@@ -261,7 +264,10 @@ struct HTTP1Parser {
         let stop = line.load(fromByteOffset: at, as: UInt8.self)
         guard stop == 0x20, targetLength > 0 else {
             // A line without version is HTTP/0.9.
-            if stop == 0x0D || stop == 0x0A { return .fault(.lowVersion) }
+            if stop == 0x0D || stop == 0x0A {
+                let first = line.load(fromByteOffset: targetOffset, as: UInt8.self)
+                return .fault(first == 0x2F ? .lowVersion : .target)
+            }
             return .fault(stop < 0x20 || stop == 0x7F ? .fieldValue : .target)
         }
 
@@ -282,8 +288,8 @@ struct HTTP1Parser {
         } else {
             return .fault(.version)
         }
-        map.append(.method, Bytes(start: line, count: methodLength))
-        map.append(.path, Bytes(start: line + targetOffset, count: targetLength))
+        map.appendKnown(.method, line, methodLength)
+        map.appendKnown(.path, line + targetOffset, targetLength)
         targetForm = HTTP1Target(first: line.load(fromByteOffset: targetOffset, as: UInt8.self))
         return .field(length: at, known: KnownHeader.count)
     }
@@ -340,7 +346,7 @@ struct HTTP1Parser {
         default: return .fault(.startLine)
         }
         status = code
-        map.append(.status, Bytes(start: line + 9, count: 3))
+        map.appendKnown(.status, line + 9, 3)
         return .field(length: at, known: KnownHeader.count)
     }
 }

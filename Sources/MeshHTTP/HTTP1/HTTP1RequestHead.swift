@@ -7,17 +7,16 @@ struct HTTP1RequestHead {
     let isUpgrade: Bool
     let keepsAlive: Bool
 
-    init(
+    /// A function and not an initialiser, which would retain the map for nothing.
+    static func read(
         _ parser: HTTP1Parser,
         _ head: HeaderMap,
         settings: HTTP1Settings
-    ) throws(HTTP1Fault) {
+    ) throws(HTTP1Fault) -> HTTP1RequestHead {
         if parser.version == .http10, !settings.acceptHTTP10 { throw .lowVersion }
-
-        // The common head has neither host trouble nor fields of one hop.
         if parser.repeated & HTTP1Parser.bit(.authority) != 0 {
             guard settings.leniency.contains(.repeatedHost) else { throw .repeatedHost }
-            Self.joinHosts(head)
+            joinHosts(head)
         }
         if let authority = head[.authority] {
             guard HTTP1Authority.isValid(authority) else { throw .authority }
@@ -27,12 +26,11 @@ struct HTTP1RequestHead {
             head,
             allowsChunkedLength: settings.allowChunkedLength
         )
-        let hop = try HTTP1HopByHop(request: parser, head)
-        keepsAlive =
-            !hop.wantsClose && (parser.version == .http11 || hop.wantsKeepAlive)
+        let hop = try HTTP1HopByHop.take(parser, head, isRequest: true)
+        let keepsAlive = !hop.wantsClose && (parser.version == .http11 || hop.wantsKeepAlive)
 
         if parser.method == .connect {
-            try Self.readConnectTarget(head)
+            try readConnectTarget(head)
             // A CONNECT body has no meaning (RFC 9110 §9.3.6); an empty one does no harm.
             switch declared {
             case nil: break
@@ -42,9 +40,7 @@ struct HTTP1RequestHead {
             }
             head.remove(.connection)
             head.remove(.upgrade)
-            isUpgrade = false
-            framing = .tunnel
-            return
+            return HTTP1RequestHead(framing: .tunnel, isUpgrade: false, keepsAlive: keepsAlive)
         }
         switch parser.targetForm {
         case .origin: break
@@ -60,20 +56,18 @@ struct HTTP1RequestHead {
             head.append(.authority, settings.defaultHostForHTTP10)
         }
 
-        let framing = declared.flatMap { $0 == .length(0) ? nil : $0 } ?? .none
-        // A request with a body goes on as a plain one: a server may ignore Upgrade (RFC 9110 §7.8),
-        // and body bytes must never be taken for those of another protocol.
-        if hop.wantsUpgrade, framing == .none {
-            isUpgrade = true
-            self.framing = .tunnel
-        } else {
-            if hop.wantsUpgrade {
-                head.remove(.connection)
-                head.remove(.upgrade)
-            }
-            isUpgrade = false
-            self.framing = framing
+        let framing = declared == .length(0) ? .none : declared ?? .none
+        guard hop.wantsUpgrade else {
+            return HTTP1RequestHead(framing: framing, isUpgrade: false, keepsAlive: keepsAlive)
         }
+        guard framing == .none else {
+            // A request with a body goes on as a plain one: a server may ignore Upgrade (RFC 9110
+            // §7.8), and body bytes must never be taken for those of another protocol.
+            head.remove(.connection)
+            head.remove(.upgrade)
+            return HTTP1RequestHead(framing: framing, isUpgrade: false, keepsAlive: keepsAlive)
+        }
+        return HTTP1RequestHead(framing: .tunnel, isUpgrade: true, keepsAlive: keepsAlive)
     }
 
     /// authority-form: a host and a port (RFC 9112 §3.2.3).

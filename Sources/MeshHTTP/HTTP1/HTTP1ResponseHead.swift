@@ -5,13 +5,14 @@ struct HTTP1ResponseHead {
     let framing: HTTP1Framing
     let keepsAlive: Bool
 
-    init(
+    /// A function and not an initialiser, which would retain the map for nothing.
+    static func read(
         _ parser: HTTP1Parser,
         _ head: HeaderMap,
         request: HTTP1Method,
         isUpgrade: Bool,
         settings: HTTP1Settings
-    ) throws(HTTP1Fault) {
+    ) throws(HTTP1Fault) -> HTTP1ResponseHead {
         let status = parser.status
         // Host means nothing in a response; under its other name it would become a pseudo-header.
         if parser.has(.authority) { head.remove(.authority) }
@@ -35,17 +36,17 @@ struct HTTP1ResponseHead {
             )
         }
 
-        let hop = HTTP1HopByHop(response: parser, head)
-        keepsAlive = !hop.wantsClose && (parser.version == .http11 || hop.wantsKeepAlive)
+        let hop = try HTTP1HopByHop.take(parser, head, isRequest: false)
+        let keepsAlive = !hop.wantsClose && (parser.version == .http11 || hop.wantsKeepAlive)
         if status == 101 {
             guard isUpgrade, hop.wantsUpgrade else { throw .unrequestedSwitch }
-            framing = .tunnel
-            return
+            return HTTP1ResponseHead(framing: .tunnel, keepsAlive: keepsAlive)
         }
         if hop.wantsUpgrade {
             head.remove(.connection)
             head.remove(.upgrade)
         }
+        let framing: HTTP1Framing
         if status < 200 {
             framing = .none
         } else if request == .connect, status / 100 == 2 {
@@ -58,5 +59,6 @@ struct HTTP1ResponseHead {
         } else {
             framing = declared ?? .untilClose
         }
+        return HTTP1ResponseHead(framing: framing, keepsAlive: keepsAlive)
     }
 }

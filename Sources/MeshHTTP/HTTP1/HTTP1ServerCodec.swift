@@ -33,7 +33,8 @@ package final class HTTP1ServerCodec: ServerCodec, ServerStream {
     }
 
     let sink: ByteSink
-    private unowned let owner: any ServerCodecDelegate
+    // Unchecked: it outlives us, and it is asked once per request.
+    private unowned(unsafe) let owner: any ServerCodecDelegate
     let settings: HTTP1Settings
     let encoder: HTTP1Encoder
     private let pool: HeaderMapPool
@@ -43,10 +44,10 @@ package final class HTTP1ServerCodec: ServerCodec, ServerStream {
     var response = ResponsePhase.awaiting
 
     private var parser: HTTP1Parser
-    private var trailerParser: HTTP1Parser?
     private var chunks = HTTP1ChunkedDecoder()
-    private var head: HeaderMap?
-    private var trailers: HeaderMap?
+    // Taken from the pool.
+    private var head: Unmanaged<HeaderMap>?
+    private var trailers: Unmanaged<HeaderMap>?
     private var isEmptyLineSkipped = false
 
     private(set) var method = HTTP1Method.other
@@ -85,6 +86,11 @@ package final class HTTP1ServerCodec: ServerCodec, ServerStream {
         self.pool = pool
         encoder = HTTP1Encoder(format: settings.headerKeyFormat)
         parser = HTTP1Parser(.request, settings: settings)
+    }
+
+    deinit {
+        head?.release()
+        trailers?.release()
     }
 
     // MARK: The connection's side
@@ -150,6 +156,7 @@ package final class HTTP1ServerCodec: ServerCodec, ServerStream {
         let application = application
         die()
         application?.requestReset(reason)
+        if !isReceiving { releaseMaps() }
     }
 
     package func outputBlocked() {
@@ -205,8 +212,9 @@ package final class HTTP1ServerCodec: ServerCodec, ServerStream {
             beginRequest()
             guard request == .head else { return true }
         }
-        let map = head ?? pool.take()
-        head = map
+        let held = head ?? pool.take()
+        head = held
+        let map = held.takeUnretainedValue()
         let before = at
         let progress = parser.read(bytes, &at, into: map)
         bytesReceived &+= UInt64(at &- before)
@@ -219,8 +227,8 @@ package final class HTTP1ServerCodec: ServerCodec, ServerStream {
     }
 
     private func beginRequest() {
-        head?.removeAll()
-        parser.restart()
+        head?.takeUnretainedValue().removeAll()
+        parser.restart(as: .request)
         bytesReceived = 0
         bytesSent = 0
         version = .http11
@@ -235,7 +243,7 @@ package final class HTTP1ServerCodec: ServerCodec, ServerStream {
         version = parser.version
         method = parser.method
         do throws(HTTP1Fault) {
-            let head = try HTTP1RequestHead(parser, map, settings: settings)
+            let head = try HTTP1RequestHead.read(parser, map, settings: settings)
             isUpgrade = head.isUpgrade
             clientKeepsAlive = head.keepsAlive
             if !head.keepsAlive { closesAfterResponse = true }
@@ -267,7 +275,7 @@ package final class HTTP1ServerCodec: ServerCodec, ServerStream {
             bytesReceived &+= UInt64(at - before)
             switch step {
             case .last:
-                trailerParser = HTTP1Parser(.trailers, settings: settings)
+                parser.restart(as: .trailers)
                 request = .trailers
             case .failed(let fault): fail(fault)
             case .needsMore, .data: break
@@ -288,19 +296,18 @@ package final class HTTP1ServerCodec: ServerCodec, ServerStream {
 
     /// Returns false where more bytes are needed.
     private func readTrailers(_ bytes: Bytes, _ at: inout Int) -> Bool {
-        guard var parser = trailerParser else { return false }
-        let map = trailers ?? pool.take()
-        trailers = map
+        let held = trailers ?? pool.take()
+        trailers = held
+        let map = held.takeUnretainedValue()
+        if parser.byteCount == 0 { map.removeAll() }
         let before = at
         let progress = parser.read(bytes, &at, into: map)
-        trailerParser = parser
         bytesReceived &+= UInt64(at - before)
         switch progress {
         case .needsMore: return false
         case .failed(let fault): fail(fault)
         case .complete:
             request = .complete
-            trailerParser = nil
             if HTTP1Trailers.reduce(map), settings.enableTrailers {
                 application?.requestTrailers(map)
             } else {
@@ -365,15 +372,14 @@ package final class HTTP1ServerCodec: ServerCodec, ServerStream {
         owner.closeAfterFlush()
     }
 
-    /// Nothing more is read or written here, and nobody is told.
+    /// Nothing more is read or written here, and nobody is told. The request's head stays: whoever
+    /// gave the stream up may still log it.
     private func die() {
         request = .dead
         response = .complete
         application = nil
-        trailerParser = nil
         releasePauses()
         release()
-        if !isReceiving { releaseMaps() }
     }
 
     package func closeAfterResponse() { closesAfterResponse = true }
@@ -407,11 +413,11 @@ package final class HTTP1ServerCodec: ServerCodec, ServerStream {
         sink.resumeReading()
     }
 
-    /// An idle connection holds no header map. Not while one may be borrowed by a call further up.
+    /// An idle connection holds no header map. Not called while one may be borrowed further up.
     private func releaseMaps() {
         if let head { pool.give(head) }
-        if let trailers { pool.give(trailers) }
         head = nil
+        if let trailers { pool.give(trailers) }
         trailers = nil
     }
 }

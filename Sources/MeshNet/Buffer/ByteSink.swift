@@ -4,12 +4,15 @@
 /// the wire at the end of the loop's iteration, in one system call.
 package class ByteSink {
     /// Plaintext on its way to the peer.
-    package var output = ByteBuffer()
+    package final var output = ByteBuffer()
 
     package init() {}
 
     /// ``output`` has new bytes. Cheap to repeat.
     package func outputGrew() {}
+
+    /// Nothing more will be written: say FIN after ``output``, and go on reading.
+    package func shutdownSending() {}
 
     /// Bytes handed over but not yet taken by the kernel, ``output`` included.
     package var bufferedBytes: Int { output.count }

@@ -227,7 +227,7 @@ package final class Connection: ByteSink, ReadinessHandler, TimerTarget, Deferre
     }
 
     /// Sends FIN (and close_notify) after all output, and goes on reading.
-    package func shutdownSending() {
+    package override func shutdownSending() {
         guard state == .open, !isSendingShut else { return }
         isSendingShut = true
         markDirty()
