@@ -44,7 +44,7 @@ STATS = [
     r"http\.in\.(no_route|no_cluster|rq_direct_response|rq_redirect|rq_total|rq_reset_after_downstream_response_started)",
     r"http\.in\.downstream_rq_(\dxx|total|completed|http1_total|timeout|overload_close|redirected_.*|rejected_.*|response_before_rq_complete|rx_reset|tx_reset|non_relative_path|too_large)",
     r"http\.in\.downstream_cx_(total|http1_total|protocol_error|ssl_total|upgrades_total)",
-    r"cluster\.\w+\.upstream_rq_(\dxx|\d\d\d|total|completed|timeout|per_try_timeout|retry.*|pending_total|pending_overflow|pending_failure_eject|rx_reset|tx_reset|cancelled|maintenance_mode|max_duration_reached)",
+    r"cluster\.\w+\.upstream_rq_(\dxx|\d\d\d|total|completed|timeout|per_try_timeout|retry.*|pending_total|pending_overflow|active_overflow|pending_failure_eject|rx_reset|tx_reset|cancelled|maintenance_mode|max_duration_reached)",
     r"cluster\.\w+\.external\.upstream_rq_(\dxx|\d\d\d|completed)",
     r"cluster\.\w+\.upstream_cx_(total|connect_fail|connect_timeout|http1_total|protocol_error|none_healthy|overflow|pool_overflow|max_requests)",
     r"cluster\.\w+\.membership_(total|healthy|degraded|excluded)",

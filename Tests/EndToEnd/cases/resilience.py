@@ -109,7 +109,7 @@ def breakers_file(e):
 
 
 BREAKERS = Group("circuit_breakers", breakers_file, stats=[
-    r"cluster\.\w+\.circuit_breakers\.\w+\.\w+", r"cluster\.\w+\.upstream_rq_(pending_overflow|pending_total|total|\d\d\d)", r"cluster\.\w+\.upstream_cx_(total|overflow|max_requests|pool_overflow)",
+    r"cluster\.\w+\.circuit_breakers\.\w+\.\w+", r"cluster\.\w+\.upstream_rq_(pending_overflow|active_overflow|pending_total|total|\d\d\d)", r"cluster\.\w+\.upstream_cx_(total|overflow|max_requests|pool_overflow)",
 ], cases=[
     Case("within the limits", get("/up")),
     Case("priority without room", get("/high")),

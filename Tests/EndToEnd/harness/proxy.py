@@ -57,11 +57,11 @@ def find_envoy():
 class Proxy:
     """One running proxy. `admin` is its admin port; 0 where the file has no admin."""
 
-    def __init__(self, flavor, config, directory, admin, listeners=(), concurrency=1, extra=(), limits=None):
+    def __init__(self, flavor, config, directory, admin, listeners=(), concurrency=1, extra=(), limits=None, suffix=".json"):
         self.flavor = flavor
         self.admin = admin
         self.output_path = os.path.join(directory, f"{flavor.name}.out")
-        self.config_path = os.path.join(directory, f"{flavor.name}.json")
+        self.config_path = os.path.join(directory, f"{flavor.name}{suffix}")
         with open(self.config_path, "w") as file:
             if isinstance(config, str):
                 file.write(config)
@@ -89,7 +89,7 @@ class Proxy:
                     return self.get("/ready", seconds=1)[0] == 200
                 except OSError:
                     return False
-            return all(_accepts(port) for port in self._listeners)
+            return all(accepts(port) for port in self._listeners)
         if not wait_until(ready, seconds):
             self.stop()
             raise ProxyFailed(f"{self.flavor.name} was not ready in {seconds} s:\n{self.output()[-3000:]}")
@@ -140,7 +140,7 @@ class Proxy:
         self._output.close()
 
 
-def _accepts(port):
+def accepts(port):
     with socket.socket() as probe:
         probe.settimeout(0.5)
         return probe.connect_ex(("127.0.0.1", port)) == 0
