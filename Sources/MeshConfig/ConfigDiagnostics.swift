@@ -44,6 +44,24 @@ package final class ConfigDiagnostics {
     private var collectedErrors: [ConfigDiagnostic] = []
     private var collectedWarnings: [ConfigDiagnostic] = []
 
+    /// What a decoder does with a field it knows.
+    package enum FieldUse: Hashable, Sendable {
+        case read
+        case inert
+        case refused(reason: String)
+    }
+
+    package struct FieldRecord: Hashable, Sendable {
+        /// Of the object that has the field.
+        package let path: ConfigPath
+        package let field: String
+        package let use: FieldUse
+    }
+
+    /// Every field asked for, whether present or not. Off unless set to an empty list: it is what
+    /// docs/config.md is checked against.
+    package var fieldRecords: [FieldRecord]?
+
     package init() {}
 
     /// Sorted by position; what no file may have if it is to run.

@@ -43,8 +43,9 @@ package final class ConfigObject {
     // MARK: Finding fields
 
     /// The member index of `key`, which counts as read from now on; nil if absent or null.
-    private func find(_ key: String) -> Int? {
+    private func find(_ key: String, as use: ConfigDiagnostics.FieldUse = .read) -> Int? {
         known.insert(key)
+        diagnostics.fieldRecords?.append(.init(path: path, field: key, use: use))
         let camel = Self.camelCase(key)
         let written = indices[key]
         let alternative = camel == key ? nil : indices[camel]
@@ -222,7 +223,7 @@ package final class ConfigObject {
 
     /// Known fields that change neither traffic nor policy: accepted with a warning.
     package func inert(_ keys: String...) {
-        for key in keys where isPresent(key) {
+        for key in keys where find(key, as: .inert) != nil {
             warning("\(key) is accepted but has no effect here", at: key)
         }
     }
@@ -234,7 +235,9 @@ package final class ConfigObject {
         _ reason: String,
         unless isDefault: ((ConfigValue) -> Bool)? = nil
     ) {
-        guard let node = node(key), !node.isProtoDefault else { return }
+        guard let index = find(key, as: .refused(reason: reason)) else { return }
+        let node = members[index].node
+        if node.isProtoDefault { return }
         if let isDefault, isDefault(ConfigValue(node)) { return }
         error("\(key) is not supported: \(reason)", at: key)
     }

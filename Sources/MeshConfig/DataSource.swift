@@ -49,7 +49,7 @@ package struct DataSource: Hashable, Sendable {
             source = .environment(object.requiredString("environment_variable"))
         default: source = .inlineString(object.string("inline_string", default: ""))
         }
-        watchedDirectory = object.object("watched_directory").map { $0.requiredString("path") }
+        watchedDirectory = object.watchedDirectory()
         if watchedDirectory != nil, path == nil {
             object.error("only a file can be watched", at: "watched_directory")
         }
@@ -71,5 +71,16 @@ package struct DataSource: Hashable, Sendable {
             }
             return bytes
         }
+    }
+}
+
+extension ConfigObject {
+    /// The directory whose move-into events mean "read the file again" (envoy:
+    /// core.v3.WatchedDirectory).
+    package func watchedDirectory() -> String? {
+        guard let child = object("watched_directory") else { return nil }
+        // Files written in place are seen in any case.
+        child.inert("watch_modify")
+        return child.requiredString("path")
     }
 }

@@ -43,7 +43,7 @@ package struct LoadBalancingConfig: Hashable, Sendable {
     }
 
     private static func decodeCommon(_ object: ConfigObject, _ fails: inout Bool) {
-        LocalityBalancing.decode(object, &fails)
+        LocalityBalancing.decode(object, &fails, isTyped: false)
         object.unsupported(
             "close_connections_on_host_set_change",
             "connections to endpoints that stay are kept"
@@ -105,7 +105,8 @@ private enum SlowStart {
 
 /// Preferring endpoints by locality, in the two messages that have the same fields.
 private enum LocalityBalancing {
-    static func decode(_ object: ConfigObject, _ fails: inout Bool) {
+    /// - Parameter isTyped: the message is that of typed policies, which has three fields more.
+    static func decode(_ object: ConfigObject, _ fails: inout Bool, isTyped: Bool) {
         object.unsupported(
             "locality_weighted_lb_config",
             "localities are not weighted; use priorities"
@@ -113,8 +114,10 @@ private enum LocalityBalancing {
         guard let zone = object.object("zone_aware_lb_config") else { return }
         fails = zone.bool("fail_traffic_on_panic", default: false)
         // Without local_cluster_name, which is refused, Envoy does not route by zone either.
-        zone.inert("routing_enabled", "min_cluster_size", "force_locality_direct_routing")
-        zone.inert("force_local_zone", "locality_basis")
+        zone.inert("routing_enabled", "min_cluster_size")
+        if isTyped {
+            zone.inert("force_locality_direct_routing", "force_local_zone", "locality_basis")
+        }
     }
 }
 
@@ -169,12 +172,14 @@ private enum TypedLoadBalancing {
     ) -> LoadBalancingConfig.Policy? {
         switch type {
         case prefix + "round_robin.v3.RoundRobin":
+            SlowStart.refuse(object)
             decodeCommon(object, &fails)
             return .roundRobin
         case prefix + "random.v3.Random":
             decodeCommon(object, &fails)
             return .random
         case prefix + "least_request.v3.LeastRequest":
+            SlowStart.refuse(object)
             decodeCommon(object, &fails)
             let choices = object.uint32("choice_count", in: 2...UInt32.max) ?? 2
             let bias = object.object("active_request_bias").map { RuntimeDouble($0) }
@@ -196,8 +201,9 @@ private enum TypedLoadBalancing {
     }
 
     private static func decodeCommon(_ object: ConfigObject, _ fails: inout Bool) {
-        SlowStart.refuse(object)
-        object.object("locality_lb_config").map { LocalityBalancing.decode($0, &fails) }
+        object.object("locality_lb_config").map {
+            LocalityBalancing.decode($0, &fails, isTyped: true)
+        }
     }
 }
 

@@ -68,9 +68,11 @@ package struct SecretReference: Sendable, Hashable {
         switch kind {
         case "path_config_source":
             let child = config.object("path_config_source")
+            // A change is seen when it happens.
+            child?.inert("poll_interval")
             source = .file(
                 path: child?.requiredString("path") ?? "",
-                watchedDirectory: child?.object("watched_directory")?.requiredString("path")
+                watchedDirectory: child?.watchedDirectory()
             )
         case "path":
             source = .file(path: config.requiredString("path"), watchedDirectory: nil)
@@ -95,7 +97,7 @@ package struct TLSCertificateConfig: Sendable {
         privateKey = object.object("private_key").map { DataSource($0) }
         password = object.object("password").map { DataSource($0) }
         pkcs12 = object.object("pkcs12").map { DataSource($0) }
-        watchedDirectory = object.object("watched_directory")?.requiredString("path")
+        watchedDirectory = object.watchedDirectory()
         object.unsupported("private_key_provider", "keys are read from private_key")
         object.unsupported("ocsp_staple", "certificates are sent without OCSP response")
         object.unsupported("signed_certificate_timestamp", "it has no effect in Envoy either")

@@ -134,7 +134,6 @@ package struct CommonTLSConfig: Sendable {
         object.unsupported("custom_tls_certificate_selector", "certificates are chosen by name")
         object.unsupported("custom_handshaker", "handshakes are OpenSSL's")
         object.unsupported("key_log", "keys of connections are never written")
-        object.inert("read_ahead_buffer_size")
     }
 }
 

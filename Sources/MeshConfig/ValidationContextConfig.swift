@@ -25,7 +25,7 @@ package struct ValidationContextConfig: Sendable {
         place = ConfigPlace(object)
         trustedCA = object.object("trusted_ca").map { DataSource($0) }
         crl = object.object("crl").map { DataSource($0) }
-        watchedDirectory = object.object("watched_directory")?.requiredString("path")
+        watchedDirectory = object.watchedDirectory()
         certificateHashes = Self.hashes(object, "verify_certificate_hash", Self.fingerprint)
         publicKeyHashes = Self.hashes(object, "verify_certificate_spki") {
             $0.utf8.count == 44 ? Base64.decode($0) : nil
@@ -60,6 +60,7 @@ package struct ValidationContextConfig: Sendable {
             object.error("must be at most 100", at: "max_verify_depth")
         }
         object.unsupported("ca_certificate_provider_instance", "use trusted_ca")
+        object.unsupported("system_root_certs", "use trusted_ca")
         object.unsupported(
             "require_signed_certificate_timestamp",
             "timestamps are not looked at"
