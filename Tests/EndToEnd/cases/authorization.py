@@ -140,7 +140,8 @@ UNSEEN = {"ignore": ("upstream",)}
 
 
 NETWORK = Group("network_rbac", network_file, upstreams=[("up", {"raw_tcp": True})], stats=[r"\w+_rbac\..*", r"tcp\.\w+\.downstream_cx_(total|rx_bytes_total|tx_bytes_total)"], cases=[
-    tcp("allowed", "in"), tcp("not allowed", "other", **UNSEEN), tcp("denied", "deny", **UNSEEN), tcp("shadow only", "shadow"),
+    tcp("allowed", "in"), tcp("shadow only", "shadow"),
+    tcp("not allowed", "other", **UNSEEN), tcp("denied", "deny", **UNSEEN),
 ])
 
 GROUPS = [HTTP, NETWORK]

@@ -246,8 +246,8 @@ class Upstream:
             entry = [sock, None]
             entry[1] = threading.Thread(target=self._serve, args=(entry,), daemon=True)
             with self._lock:
+                entry[1].start()
                 self._connections.append(entry)
-            entry[1].start()
 
     def _record(self, record):
         with self._arrived:
