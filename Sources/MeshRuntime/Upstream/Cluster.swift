@@ -97,16 +97,23 @@ package final class Cluster {
     private func rebalance() {
         balancedGeneration = vitals.healthGeneration
         if let wanted = options.subsets {
-            let before = subsets?.count ?? 0
+            // Envoy's main thread keeps subsets of its own and counts them with its workers'.
+            let copies = worker.index == 0 ? 2 : 1
+            let before = (subsets?.count ?? 0) * copies
+
             let fresh = SubsetBalancer(
                 endpoints,
                 options: wanted,
                 balancing: options.balancing,
                 offset: offset
             )
+
             subsets = fresh
-            if fresh.count > before { stats.lbSubsetsCreated.add(UInt64(fresh.count - before)) }
-            if fresh.count < before { stats.lbSubsetsRemoved.add(UInt64(before - fresh.count)) }
+            let after = fresh.count * copies
+            if after > before { stats.lbSubsetsCreated.add(UInt64(after - before)) }
+            if after < before { stats.lbSubsetsRemoved.add(UInt64(before - after)) }
+            stats.lbSubsetsActive.set(UInt64(after))
+
         } else {
             balancer = LoadBalancer(endpoints, options: options.balancing, offset: offset)
         }
@@ -117,7 +124,9 @@ package final class Cluster {
         stats.membershipHealthy.set(UInt64(health.count { $0 == .healthy }))
         stats.membershipDegraded.set(UInt64(health.count { $0 == .degraded }))
         stats.maxHostWeight.set(UInt64(endpoints.map(\.spec.weight).max() ?? 0))
-        stats.lbSubsetsActive.set(UInt64(subsets?.count ?? 0))
+        let draining = endpoints.count { $0.vitals.health == .draining }
+        stats.membershipExcluded.set(UInt64(draining))
+
     }
 
     // MARK: Choosing

@@ -126,7 +126,7 @@ extension CircuitBreakerLimits {
         pendingRequests = Int(config.maxPendingRequests)
         requests = Int(config.maxRequests)
         retries = Int(config.maxRetries)
-        connectionPools = Int(config.maxConnectionPools)
+        connectionPools = config.maxConnectionPools == .max ? .max : Int(config.maxConnectionPools)
         trackRemaining = config.tracksRemaining
         if let budget = config.retryBudget {
             var result = RetryBudget()

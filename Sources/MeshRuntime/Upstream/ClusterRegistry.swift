@@ -97,7 +97,10 @@ extension PriorityVitals {
         case .rqPendingOpen: pendingRequests.isOpen ? 1 : 0
         case .rqRetryOpen: areRetriesOpen ? 1 : 0
         case .remainingCx: UInt64(connections.remaining)
-        case .remainingCxPools: UInt64(connectionPools.remaining)
+        // Envoy's "no limit" is the largest of 64 bits without sign.
+        case .remainingCxPools:
+            connectionPools.max == .max
+                ? .max - UInt64(connectionPools.count) : UInt64(connectionPools.remaining)
         case .remainingPending: UInt64(pendingRequests.remaining)
         case .remainingRetries: UInt64(retriesRemaining)
         case .remainingRq: UInt64(requests.remaining)
@@ -112,6 +115,8 @@ struct EndpointTemplate: Sendable {
     /// Empty where ``literal`` is not.
     let name: String
     let port: UInt16
+    /// What a resolver is asked for; an address is its own answer.
+    var hostToResolve: String { literal?.ip?.description ?? name }
     private let spec: EndpointSpec
     private let health: EndpointHealth
     private let workers: Int
@@ -123,6 +128,7 @@ struct EndpointTemplate: Sendable {
                 EndpointTemplate(
                     endpoint,
                     locality,
+                    isResolved: config.discovery != .fixed,
                     workers: workers,
                     connectionsMax: config.circuitBreakers.maxConnectionsPerHost.map { Int($0) }
                         ?? .max
@@ -134,6 +140,7 @@ struct EndpointTemplate: Sendable {
     private init(
         _ config: EndpointConfig,
         _ place: LocalityEndpointsConfig,
+        isResolved: Bool,
         workers: Int,
         connectionsMax: Int
     ) {
@@ -141,11 +148,14 @@ struct EndpointTemplate: Sendable {
         port = config.address.port
         if case .name(let name) = config.address.host { self.name = name } else { name = "" }
         health = EndpointHealth(config.healthStatus)
+        // A cluster that resolves names takes an address for a name too.
+        let resolvedName = isResolved ? (literal?.ip?.description ?? name) : ""
+
         self.workers = workers
         self.connectionsMax = connectionsMax
         spec = EndpointSpec(
             address: literal ?? .unix(path: ""),
-            hostname: config.hostname.isEmpty ? name : config.hostname,
+            hostname: config.hostname.isEmpty ? resolvedName : config.hostname,
             weight: Int(config.weight),
             priority: Int(place.priority),
             locality: Locality(

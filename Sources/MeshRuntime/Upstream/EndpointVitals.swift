@@ -30,7 +30,8 @@ package enum EndpointHealth: UInt8, Sendable {
 /// What is counted per endpoint, as `/clusters` shows it.
 package enum EndpointCounter: Int, CaseIterable, Sendable {
     case connectionsActive, connectFailures, connectionsTotal
-    case requestsActive, requestsError, requestsSuccess, requestsTimeout, requestsTotal
+    case requestsActive, requestsError, requestsPending, requestsSuccess, requestsTimeout
+    case requestsTotal
 
     /// As `/clusters` prints it.
     package var name: StaticString {
@@ -40,6 +41,7 @@ package enum EndpointCounter: Int, CaseIterable, Sendable {
         case .connectionsTotal: "cx_total"
         case .requestsActive: "rq_active"
         case .requestsError: "rq_error"
+        case .requestsPending: "rq_pending_active"
         case .requestsSuccess: "rq_success"
         case .requestsTimeout: "rq_timeout"
         case .requestsTotal: "rq_total"
@@ -47,7 +49,9 @@ package enum EndpointCounter: Int, CaseIterable, Sendable {
     }
 
     /// A gauge keeps its value when counters are reset.
-    package var isGauge: Bool { self == .connectionsActive || self == .requestsActive }
+    package var isGauge: Bool {
+        self == .connectionsActive || self == .requestsActive || self == .requestsPending
+    }
 }
 
 /// What the whole process knows of one endpoint: counts and health.
@@ -55,8 +59,8 @@ package enum EndpointCounter: Int, CaseIterable, Sendable {
 /// Counts are single-writer cells, one row of cells per worker, summed by the reader: the request path
 /// pays a plain add, and balancing by active requests still sees every worker's.
 package final class EndpointVitals: Sendable {
-    /// One cache line per worker: eight cells of eight bytes.
-    private static let rowCells = EndpointCounter.allCases.count
+    /// Whole cache lines per worker: cells of eight bytes, in multiples of eight.
+    private static let rowCells = (EndpointCounter.allCases.count + 7) & ~7
     // The pointee is atomics only; the pointer is set once and freed last.
     private nonisolated(unsafe) let cells: UnsafeMutablePointer<Atomic<Int>>
     private let workers: Int

@@ -66,11 +66,13 @@ package final class HTTPConnectionPool {
             return nil
         }
         guard vitals.pendingRequests.tryAcquire() else {
+            stats.upstreamRqPendingOverflow.add()
             fail(waiter)
             return nil
         }
         stats.upstreamRqPendingTotal.add()
         stats.upstreamRqPendingActive.add()
+        count(.requestsPending)
         let ticket = PoolTicket(pool: self, waiter: waiter, delegate: delegate)
         queue.append(ticket)
         if isBlocked {
@@ -95,10 +97,10 @@ package final class HTTPConnectionPool {
         queue.remove(ticket)
         vitals.pendingRequests.release()
         stats.upstreamRqPendingActive.subtract()
+        count(.requestsPending, -1)
     }
 
     private func fail(_ waiter: any PoolWaiter) {
-        stats.upstreamRqPendingOverflow.add()
         waiter.poolFailed(
             PoolFailure(kind: .overflow, endpoint: endpoint, transportFailureReason: "")
         )
@@ -112,6 +114,7 @@ package final class HTTPConnectionPool {
         _ delegate: any ClientStreamDelegate
     ) -> Bool {
         guard vitals.requests.tryAcquire() else {
+            stats.upstreamRqActiveOverflow.add()
             fail(waiter)
             return false
         }

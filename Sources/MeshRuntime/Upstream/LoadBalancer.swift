@@ -44,6 +44,8 @@ final class LoadBalancer {
         var all: Rotation
         var healthy: Rotation
         var degraded: Rotation
+        /// Draining: unfit, but not to be held against the others.
+        var excluded: Int
     }
 
     /// - Parameter offset: where round robin starts, so that workers do not march in step.
@@ -57,13 +59,14 @@ final class LoadBalancer {
             return Level(
                 all: Rotation(all, options.policy, offset: offset),
                 healthy: Rotation(healthy, options.policy, offset: offset),
-                degraded: Rotation(degraded, options.policy, offset: offset)
+                degraded: Rotation(degraded, options.policy, offset: offset),
+                excluded: all.count { $0.vitals.health == .draining }
             )
         }
         spread = PrioritySpread(
             levels: levels.map {
                 PrioritySpread.Level(
-                    total: $0.all.count,
+                    total: $0.all.count - $0.excluded,
                     healthy: $0.healthy.count,
                     degraded: $0.degraded.count
                 )

@@ -6,6 +6,7 @@
 struct PrioritySpread {
     /// How many endpoints one priority has.
     struct Level {
+        /// Without those that are excluded.
         var total: Int
         var healthy: Int
         var degraded: Int

@@ -48,7 +48,7 @@ package struct CircuitBreakerLimits: Hashable, Sendable {
     package var requests = 1024
     package var retries = 3
     /// Of one worker to one endpoint each.
-    package var connectionPools = Int(UInt32.max)
+    package var connectionPools = Int.max
     /// Replaces `retries` where present.
     package var retryBudget: RetryBudget?
     /// Publish `remaining_*` gauges.

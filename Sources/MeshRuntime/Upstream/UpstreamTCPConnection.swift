@@ -143,6 +143,7 @@ package final class UpstreamTCPConnection {
         stats.upstreamCxActive.add()
         stats.upstreamRqPendingTotal.add()
         stats.upstreamRqPendingActive.add()
+        count(.requestsPending)
         count(.connectionsTotal)
         count(.connectionsActive)
         do throws(TransportUnavailable) {
@@ -219,6 +220,7 @@ package final class UpstreamTCPConnection {
     private func noLongerPending() {
         cluster.vitals[priority].pendingRequests.release()
         cluster.stats.upstreamRqPendingActive.subtract()
+        count(.requestsPending, -1)
     }
 
     private func failure(_ reason: ConnectionCloseReason) -> PoolFailure {

@@ -213,7 +213,7 @@ import Testing
         let askers = (0..<2).map { _ in harness.ask().asker }
         #expect(simulation.run { askers.contains { $0.outcome == .served } })
         #expect(askers.map(\.outcome).contains(.failed(.overflow, "")))
-        #expect(harness.stat("upstream_rq_pending_overflow") == 1)
+        #expect(harness.stat("upstream_rq_active_overflow") == 1)
         #expect(harness.isAtRest)
     }
 

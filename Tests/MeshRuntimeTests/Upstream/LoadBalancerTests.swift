@@ -117,6 +117,11 @@ extension EndpointChoice {
         )
     }
 
+    @Test func `draining endpoints are not held against the others`() {
+        let gone = [makeSpec(1, health: .draining), makeSpec(2, health: .draining), makeSpec(3)]
+        #expect(Set(picks(gone, .roundRobin, count: 30)) == [3])
+    }
+
     @Test func `without panic an all-unfit cluster has nobody`() {
         let specs = [makeSpec(1, health: .unhealthy)]
         #expect(picks(specs, .roundRobin, count: 3, options: { $0.panicThreshold = 0 }).isEmpty)
