@@ -34,7 +34,7 @@ enum RBACFixture {
     static func request(
         _ path: String = "/",
         method: String = "GET",
-        _ fields: [(String, String)] = []
+        fields: [(String, String)] = []
     ) -> HeaderMap {
         let map = HeaderMap()
         map.append(.method, method)
@@ -181,7 +181,7 @@ struct RBACEngineTests {
             for _ in 0..<10 {
                 let request = F.request(
                     paths[Int(random.next() % 6)],
-                    random.next() % 2 == 0 ? [("x", "")] : []
+                    fields: random.next() % 2 == 0 ? [("x", "")] : []
                 )
                 let stream = F.stream(
                     peer: random.next() % 4 == 0 ? nil : names[Int(random.next() % 6)],

@@ -21,6 +21,8 @@ package final class ConnectionInfo {
     package var terminationDetails = ""
     package var filterChainName = ""
     package var listenerName = ""
+    /// What network filters found out, by filter name, then key.
+    package var dynamicMetadata: [String: [String: MetadataValue]] = [:]
     package var start: Instant
     package var startWall: WallTime
     /// When the TLS handshake was complete.
