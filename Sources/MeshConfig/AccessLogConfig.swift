@@ -151,15 +151,11 @@ package indirect enum AccessLogFilterConfig: Hashable, Sendable {
     package init(_ object: ConfigObject) { self = Self.decode(object) }
 
     private static func decode(_ object: ConfigObject) -> AccessLogFilterConfig {
-        guard let kind = object.exactlyOne(of: kinds) else { return .always }
-        if kind == "traceable_filter" || kind == "extension_filter" {
-            object.unsupported(
-                kind,
-                kind == "traceable_filter" ? "nothing is traced" : "no filter extension is known"
-            )
-            return .always
-        }
-        guard let filter = object.object(kind) else { return .always }
+        object.unsupported("traceable_filter", "nothing is traced")
+        object.unsupported("extension_filter", "no filter extension is known")
+        guard let kind = object.exactlyOne(of: kinds), kind != "traceable_filter",
+            kind != "extension_filter", let filter = object.object(kind)
+        else { return .always }
         switch kind {
         case "status_code_filter": return .statusCode(comparison(filter))
         case "duration_filter": return .duration(comparison(filter))

@@ -7,7 +7,7 @@ package struct AddressConfig: Hashable, Sendable {
         /// To be resolved by a DNS cluster; an error everywhere else.
         case name(String)
         /// A Unix-domain socket's path; "@" begins an abstract one.
-        case path(String, mode: UInt32)
+        case path(String)
     }
 
     package let host: Host
@@ -43,7 +43,8 @@ package struct AddressConfig: Hashable, Sendable {
                 at: "path"
             )
         }
-        host = .path(name, mode: pipe.uint32("mode", default: 0, in: 0...511))
+        pipe.unsupported("mode", "the socket's file gets the permissions of the process's umask")
+        host = .path(name)
         port = 0
         acceptsIPv4 = false
     }
@@ -77,7 +78,7 @@ package struct AddressConfig: Hashable, Sendable {
     package var socketAddress: SocketAddress? {
         switch host {
         case .ip(let address): .ip(address, port: port)
-        case .path(let path, _): .unix(path: path)
+        case .path(let path): .unix(path: path)
         case .name: nil
         }
     }

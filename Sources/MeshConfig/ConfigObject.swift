@@ -13,8 +13,10 @@ package final class ConfigObject {
     /// Member index by key as written.
     private let indices: [String: Int]
     private var isRead: [Bool]
-    /// Every field this decoder knows, for suggestions.
-    private var known: Set<String> = []
+    /// Whether some key may be one of ProtoJSON's, `connectTimeout`: most files have none.
+    private let mayBeCamelCase: Bool
+    /// Every field this decoder asked for, for suggestions.
+    private var known: [String] = []
     private var children: [String: ConfigObject] = [:]
     private var lists: [String: [ConfigObject]] = [:]
     private var isSkipped = false
@@ -38,16 +40,23 @@ package final class ConfigObject {
             uniquingKeysWith: min
         )
         isRead = Array(repeating: false, count: members.count)
+        mayBeCamelCase = members.contains { member in
+            member.key.utf8.contains {
+                (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains($0)
+                    || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0)
+            }
+        }
     }
 
     // MARK: Finding fields
 
     /// The member index of `key`, which counts as read from now on; nil if absent or null.
     private func find(_ key: String, as use: ConfigDiagnostics.FieldUse = .read) -> Int? {
-        known.insert(key)
+        known.append(key)
         diagnostics.fieldRecords?.append(.init(path: path, field: key, use: use))
-        let camel = Self.camelCase(key)
         let written = indices[key]
+        guard mayBeCamelCase else { return read(written) }
+        let camel = Self.camelCase(key)
         let alternative = camel == key ? nil : indices[camel]
         if let written, let alternative, !isRead[alternative] {
             isRead[alternative] = true
@@ -58,7 +67,11 @@ package final class ConfigObject {
                 at: members[max(written, alternative)].keyPosition
             )
         }
-        guard let index = written ?? alternative else { return nil }
+        return read(written ?? alternative)
+    }
+
+    private func read(_ index: Int?) -> Int? {
+        guard let index else { return nil }
         isRead[index] = true
         return members[index].node.isNull ? nil : index
     }

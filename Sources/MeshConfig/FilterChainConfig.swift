@@ -223,10 +223,8 @@ package enum NetworkFilterConfig: Sendable {
         _ object: ConfigObject,
         _ name: String
     ) -> (NetworkFilterConfig, String)? {
-        if object.isPresent("config_discovery") {
-            object.unsupported("config_discovery", "configuration is read from this file only")
-            return nil
-        }
+        object.unsupported("config_discovery", "configuration is read from this file only")
+        if object.isPresent("config_discovery") { return nil }
         guard let (type, options) = object.typedConfig() else { return nil }
         switch type {
         case types[0]: return (.httpConnectionManager(HTTPConnectionManagerConfig(options)), type)

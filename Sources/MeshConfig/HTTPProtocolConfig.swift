@@ -30,14 +30,26 @@ package struct HTTPProtocolConfig: Hashable, Sendable {
         maxRequestsPerConnection = nil
     }
 
-    package init(_ object: ConfigObject) {
+    /// - Parameter isUpstream: the options are a cluster's, of which two make no sense.
+    package init(_ object: ConfigObject, isUpstream: Bool = false) {
         idleTimeout = object.duration("idle_timeout")
         maxConnectionDuration = object.duration("max_connection_duration")
         object.unsupported("max_connection_duration_jitter", "the duration is exact")
         maxHeadersCount = object.uint32("max_headers_count", in: 1...UInt32.max)
         maxResponseHeadersKilobytes = object.uint32("max_response_headers_kb", in: 1...8192)
-        maxStreamDuration = object.duration("max_stream_duration")
-        underscoresAction = object.enumeration("headers_with_underscores_action", default: .allow)
+        if isUpstream {
+            object.unsupported("max_stream_duration", "give it in the route or the manager")
+            // About requests: the cluster sends them.
+            object.inert("headers_with_underscores_action")
+            maxStreamDuration = nil
+            underscoresAction = .allow
+        } else {
+            maxStreamDuration = object.duration("max_stream_duration")
+            underscoresAction = object.enumeration(
+                "headers_with_underscores_action",
+                default: .allow
+            )
+        }
         maxRequestsPerConnection = object.uint32("max_requests_per_connection")
     }
 }
@@ -79,19 +91,37 @@ package struct HTTP1ProtocolConfig: Hashable, Sendable {
         ignoredUpgrades = []
     }
 
-    package init(_ object: ConfigObject) {
-        allowsAbsoluteURL = object.bool("allow_absolute_url", default: true)
-        acceptsHTTP10 = object.bool("accept_http_10", default: false)
-        defaultHostForHTTP10 = object.string("default_host_for_http_10", default: "")
+    /// - Parameter isUpstream: the options are a cluster's: those of requests have no effect.
+    package init(_ object: ConfigObject, isUpstream: Bool = false) {
+        if isUpstream {
+            object.inert(
+                "allow_absolute_url",
+                "accept_http_10",
+                "default_host_for_http_10",
+                "override_stream_error_on_invalid_http_message",
+                "allow_custom_methods",
+                "ignore_http_11_upgrade"
+            )
+            allowsAbsoluteURL = true
+            acceptsHTTP10 = false
+            defaultHostForHTTP10 = ""
+            overridesStreamErrorOnInvalidMessage = nil
+            allowsCustomMethods = false
+            ignoredUpgrades = []
+        } else {
+            allowsAbsoluteURL = object.bool("allow_absolute_url", default: true)
+            acceptsHTTP10 = object.bool("accept_http_10", default: false)
+            defaultHostForHTTP10 = object.string("default_host_for_http_10", default: "")
+            overridesStreamErrorOnInvalidMessage = object.bool(
+                "override_stream_error_on_invalid_http_message"
+            )
+            allowsCustomMethods = object.bool("allow_custom_methods", default: false)
+            ignoredUpgrades = object.objects("ignore_http_11_upgrade").map { StringMatch($0) }
+        }
         headerKeyFormat = Self.keyFormat(object.object("header_key_format"))
         enablesTrailers = object.bool("enable_trailers", default: false)
         allowsChunkedLength = object.bool("allow_chunked_length", default: false)
-        overridesStreamErrorOnInvalidMessage = object.bool(
-            "override_stream_error_on_invalid_http_message"
-        )
         sendsFullyQualifiedURL = object.bool("send_fully_qualified_url", default: false)
-        allowsCustomMethods = object.bool("allow_custom_methods", default: false)
-        ignoredUpgrades = object.objects("ignore_http_11_upgrade").map { StringMatch($0) }
         // There is one parser here.
         object.inert("use_balsa_parser")
     }

@@ -13,8 +13,6 @@ package struct ListenerConfig: Sendable {
         package let address: SocketAddress
         /// An IPv6 socket takes IPv4 connections too (envoy: ipv4_compat).
         package let acceptsIPv4: Bool
-        /// Permissions of a Unix-domain socket's file; zero leaves the umask's.
-        package let mode: UInt32
         package let path: ConfigPath
         package let position: ConfigPosition
     }
@@ -33,8 +31,6 @@ package struct ListenerConfig: Sendable {
     /// What then happens: filter chains are matched with what is known, or the connection closed.
     package let continuesOnListenerFiltersTimeout: Bool
     package let perConnectionBufferLimitBytes: Int
-    /// Several sockets, one per worker, share the address.
-    package let reusesPort: Bool
     /// Connections the kernel queues; nil: the system's limit.
     package let backlog: UInt32?
     /// Accept connections for addresses this host does not have.
@@ -62,8 +58,6 @@ package struct ListenerConfig: Sendable {
         )
         let limit = object.uint32("per_connection_buffer_limit_bytes", default: 1 << 20)
         perConnectionBufferLimitBytes = Int(limit)
-        reusesPort =
-            object.bool("enable_reuse_port") ?? object.bool("reuse_port", default: true)
         backlog = object.uint32("tcp_backlog_size")
         isTransparent = object.bool("transparent", default: false)
         tcpKeepalive = object.object("tcp_keepalive").map { TCPKeepaliveConfig($0) }
@@ -104,13 +98,10 @@ package struct ListenerConfig: Sendable {
                     "a listener's address is numeric, such as 0.0.0.0 or ::"
                 )
             else { return }
-            var mode: UInt32 = 0
-            if case .path(_, let bits) = config.host { mode = bits }
             result.append(
                 Address(
                     address: address,
                     acceptsIPv4: config.acceptsIPv4,
-                    mode: mode,
                     path: config.path,
                     position: config.position
                 )
@@ -136,6 +127,12 @@ package struct ListenerConfig: Sendable {
                 "bind_to_port is not supported: nothing hands connections to a listener without a"
                     + " socket",
                 at: "bind_to_port"
+            )
+        }
+        if !(object.bool("enable_reuse_port") ?? object.bool("reuse_port") ?? true) {
+            object.error(
+                "enable_reuse_port: false is not supported: every worker has a socket of its own",
+                at: object.isPresent("enable_reuse_port") ? "enable_reuse_port" : "reuse_port"
             )
         }
         object.unsupported("deprecated_v1", "use bind_to_port")
@@ -248,10 +245,8 @@ package enum ListenerFilterConfig: Hashable, Sendable {
     init?(_ object: ConfigObject) {
         let name = object.requiredString("name")
         object.unsupported("filter_disabled", "a listener filter sees every connection")
-        if object.isPresent("config_discovery") {
-            object.unsupported("config_discovery", "configuration is read from this file only")
-            return nil
-        }
+        object.unsupported("config_discovery", "configuration is read from this file only")
+        if object.isPresent("config_discovery") { return nil }
         guard let (type, options) = object.typedConfig() else { return nil }
         switch type {
         case Self.prefix + "tls_inspector.v3.TlsInspector":

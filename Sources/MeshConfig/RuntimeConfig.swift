@@ -79,6 +79,8 @@ package struct RuntimeConfig: Hashable, Sendable {
         var names: Set<String> = []
         layers = object.objects("layers").compactMap { layer in
             let name = layer.requiredString("name")
+            layer.unsupported("disk_layer", "runtime values are read from this file only")
+            layer.unsupported("rtds_layer", "runtime values are read from this file only")
             if !name.isEmpty, !names.insert(name).inserted {
                 layer.error("\(ConfigNode.quoted(name)) is the name of another layer", at: "name")
             }
@@ -94,10 +96,6 @@ package struct RuntimeConfig: Hashable, Sendable {
             case "admin_layer":
                 _ = layer.object("admin_layer")
                 return .admin(name: name)
-            case "disk_layer":
-                layer.unsupported("disk_layer", "runtime values are read from this file only")
-            case "rtds_layer":
-                layer.unsupported("rtds_layer", "runtime values are read from this file only")
             default: break
             }
             return nil

@@ -56,9 +56,7 @@ package struct TCPProxyConfig: Sendable {
     }
 
     private static func clusters(_ object: ConfigObject) -> [WeightedCluster] {
-        if object.isPresent("on_demand") {
-            object.unsupported("on_demand", "clusters are read from this file only")
-        }
+        object.unsupported("on_demand", "clusters are read from this file only")
         switch object.exactlyOne(of: "cluster", "weighted_clusters") {
         case "cluster":
             let name = object.requiredString("cluster")

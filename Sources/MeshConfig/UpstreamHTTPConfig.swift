@@ -18,10 +18,6 @@ package struct UpstreamHTTPConfig: Hashable, Sendable {
     package init() {}
 
     init(cluster object: ConfigObject) {
-        let legacy = [
-            "upstream_http_protocol_options", "common_http_protocol_options",
-            "http_protocol_options", "http2_protocol_options", "protocol_selection",
-        ]
         maxRequestsPerConnection = object.uint32("max_requests_per_connection", default: 0)
         var isTyped = false
         for (name, options) in object.objectEntries("typed_extension_protocol_options") {
@@ -38,12 +34,14 @@ package struct UpstreamHTTPConfig: Hashable, Sendable {
             }
         }
         if isTyped {
-            for key in legacy where object.isPresent(key) {
-                object.warning(
-                    "typed_extension_protocol_options takes its place: this has no effect",
-                    at: key
-                )
-            }
+            // Envoy does not look at them either then.
+            object.inert(
+                "upstream_http_protocol_options",
+                "common_http_protocol_options",
+                "http_protocol_options",
+                "http2_protocol_options",
+                "protocol_selection"
+            )
         } else {
             readLegacy(object)
         }
@@ -56,8 +54,12 @@ package struct UpstreamHTTPConfig: Hashable, Sendable {
     }
 
     private mutating func readLegacy(_ object: ConfigObject) {
-        object.object("common_http_protocol_options").map { common = HTTPProtocolConfig($0) }
-        object.object("http_protocol_options").map { http1 = HTTP1ProtocolConfig($0) }
+        object.object("common_http_protocol_options").map {
+            common = HTTPProtocolConfig($0, isUpstream: true)
+        }
+        object.object("http_protocol_options").map {
+            http1 = HTTP1ProtocolConfig($0, isUpstream: true)
+        }
         object.object("upstream_http_protocol_options").map { readNames($0) }
         object.unsupported("http2_protocol_options", Self.http2Reason)
         // Downstream connections speak HTTP/1, and so both values mean the same.
@@ -68,7 +70,9 @@ package struct UpstreamHTTPConfig: Hashable, Sendable {
     }
 
     private mutating func read(_ object: ConfigObject) {
-        object.object("common_http_protocol_options").map { common = HTTPProtocolConfig($0) }
+        object.object("common_http_protocol_options").map {
+            common = HTTPProtocolConfig($0, isUpstream: true)
+        }
         object.object("upstream_http_protocol_options").map { readNames($0) }
         switch object.exactlyOne(
             of: "explicit_http_config",
@@ -80,17 +84,18 @@ package struct UpstreamHTTPConfig: Hashable, Sendable {
             object.object("explicit_http_config").map { readExplicit($0) }
         case "use_downstream_protocol_config":
             guard let downstream = object.object("use_downstream_protocol_config") else { break }
-            downstream.object("http_protocol_options").map { http1 = HTTP1ProtocolConfig($0) }
+            downstream.object("http_protocol_options").map {
+                http1 = HTTP1ProtocolConfig($0, isUpstream: true)
+            }
             // Never chosen: downstream connections speak HTTP/1.
             downstream.inert("http2_protocol_options", "http3_protocol_options")
-        case "auto_config":
-            object.unsupported(
-                "auto_config",
-                "HTTP/2 is not implemented yet, and so nothing is to be negotiated;"
-                    + " use explicit_http_config"
-            )
         default: break
         }
+        object.unsupported(
+            "auto_config",
+            "HTTP/2 is not implemented yet, and so nothing is to be negotiated; use"
+                + " explicit_http_config"
+        )
         readFilters(object)
         object.unsupported("header_validation_config", "the codec's own rules hold")
         object.unsupported("outlier_detection", "outlier detection is not implemented yet")
@@ -100,20 +105,16 @@ package struct UpstreamHTTPConfig: Hashable, Sendable {
     }
 
     private mutating func readExplicit(_ object: ConfigObject) {
-        switch object.exactlyOne(
+        _ = object.exactlyOne(
             of: "http_protocol_options",
             "http2_protocol_options",
             "http3_protocol_options"
         )
-        {
-        case "http_protocol_options":
-            object.object("http_protocol_options").map { http1 = HTTP1ProtocolConfig($0) }
-        case "http2_protocol_options":
-            object.unsupported("http2_protocol_options", Self.http2Reason)
-        case "http3_protocol_options":
-            object.unsupported("http3_protocol_options", "HTTP/3 is not implemented")
-        default: break
+        object.object("http_protocol_options").map {
+            http1 = HTTP1ProtocolConfig($0, isUpstream: true)
         }
+        object.unsupported("http2_protocol_options", Self.http2Reason)
+        object.unsupported("http3_protocol_options", "HTTP/3 is not implemented")
     }
 
     private mutating func readNames(_ object: ConfigObject) {

@@ -59,7 +59,6 @@ func bootstrap(
         let config = try #require(found)
         #expect(config.listeners.first?.addresses.first?.address.description == "127.0.0.1:10000")
         #expect(config.listeners.first?.listenerFiltersTimeout == .seconds(15))
-        #expect(config.listeners.first?.reusesPort == true)
         #expect(config.clusters.first?.name == "up")
         #expect(config.admin == nil)
         #expect(config.statsFlushInterval == .seconds(5))

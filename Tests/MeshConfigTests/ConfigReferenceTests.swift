@@ -7,8 +7,9 @@ import Testing
 /// are made from Envoy's own field lists.
 private struct ObservedFields {
     let schema = EnvoySchema()
-    /// Message, field, use. The most restrictive use counts: a field may be read to be refused.
-    private(set) var uses: [String: [String: ConfigDiagnostics.FieldUse]] = [:]
+    /// By message and field, the uses in different places, the least restrictive first. In one place
+    /// the most restrictive counts: a field may be read to be refused.
+    private(set) var uses: [String: [String: [ConfigDiagnostics.FieldUse]]] = [:]
 
     private static let roots:
         [(message: String, count: UInt64, decode: @Sendable (ConfigObject) -> Void)] = [
@@ -42,29 +43,42 @@ private struct ObservedFields {
                     continue
                 }
                 root.decode(object)
-                for record in diagnostics.fieldRecords ?? [] {
-                    if record.field == "@type" || record.field == "type_url" { continue }
-                    guard let message = generator.messages[record.path] else { continue }
-                    note(message, record.field, record.use)
-                }
+                note(diagnostics.fieldRecords ?? [], generator.messages)
             }
         }
     }
 
     private mutating func note(
-        _ message: String,
-        _ field: String,
-        _ use: ConfigDiagnostics.FieldUse
+        _ records: [ConfigDiagnostics.FieldRecord],
+        _ messages: [ConfigPath: String]
     ) {
-        func rank(_ use: ConfigDiagnostics.FieldUse?) -> Int {
-            switch use {
-            case nil: 0
-            case .read: 1
-            case .inert: 2
-            case .refused: 3
+        var here: [ConfigPath: [String: ConfigDiagnostics.FieldUse]] = [:]
+        for record in records where record.field != "@type" && record.field != "type_url" {
+            if let known = here[record.path]?[record.field],
+                Self.rank(known) >= Self.rank(record.use)
+            {
+                continue
+            }
+            here[record.path, default: [:]][record.field] = record.use
+        }
+        for (path, fields) in here {
+            guard let message = messages[path] else { continue }
+            for (field, use) in fields {
+                var all = uses[message]?[field] ?? []
+                if all.contains(use) { continue }
+                all.append(use)
+                all.sort { Self.rank($0) < Self.rank($1) }
+                uses[message, default: [:]][field] = all
             }
         }
-        if rank(use) > rank(uses[message]?[field]) { uses[message, default: [:]][field] = use }
+    }
+
+    private static func rank(_ use: ConfigDiagnostics.FieldUse) -> Int {
+        switch use {
+        case .read: 1
+        case .inert: 2
+        case .refused: 3
+        }
     }
 
     static let shared = ObservedFields()
@@ -117,13 +131,13 @@ private struct ObservedFields {
         for (message, uses) in observed.uses.sorted(by: { $0.key < $1.key }) {
             text += "\n### \(message)\n\n| field | here |\n|---|---|\n"
             for field in observed.schema.messages[message] ?? [] {
-                let status =
-                    switch uses[field.name] {
+                let status = (uses[field.name] ?? []).map { use in
+                    switch use {
                     case .read: "yes"
                     case .inert: "no effect"
                     case .refused(let reason): "refused: \(reason)"
-                    case nil: "unknown"
                     }
+                }.joined(separator: "; elsewhere ")
                 text += "| `\(field.name)` | \(status) |\n"
             }
         }

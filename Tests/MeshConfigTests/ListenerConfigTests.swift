@@ -94,6 +94,7 @@ private func listener(
     }
 
     @Test(arguments: [
+        (#""enable_reuse_port":false"#, "every worker has a socket of its own"),
         (#""use_original_dst":true"#, "use_original_dst is not supported"),
         (#""bind_to_port":false"#, "bind_to_port is not supported"),
         (
