@@ -3,38 +3,6 @@ import MeshConfig
 import MeshNet
 import Synchronization
 
-/// How grave a line of the application log is (envoy: `--log-level`).
-package enum LogLevel: UInt8, CaseIterable, Comparable, Sendable {
-    case trace, debug, info, warning, error, critical, off
-
-    package var name: String {
-        switch self {
-        case .trace: "trace"
-        case .debug: "debug"
-        case .info: "info"
-        case .warning: "warning"
-        case .error: "error"
-        case .critical: "critical"
-        case .off: "off"
-        }
-    }
-
-    /// `warn` is taken for `warning`, as spdlog takes it.
-    package init?(_ name: String) {
-        if name == "warn" {
-            self = .warning
-        } else if let level = Self.allCases.first(where: { $0.name == name }) {
-            self = level
-        } else {
-            return nil
-        }
-    }
-
-    package static func < (left: LogLevel, right: LogLevel) -> Bool {
-        left.rawValue < right.rawValue
-    }
-}
-
 /// Whose line it is; Envoy's names, so that `--component-log-level` works unchanged.
 package enum LogComponent: UInt8, CaseIterable, Sendable {
     case admin, config, connection, connHandler, dns, file, filter, http, main, pool, rbac, router
@@ -170,18 +138,18 @@ private final class LogLevels: @unchecked Sendable {
     init() {
         cells = .allocate(capacity: LogComponent.allCases.count)
         for component in LogComponent.allCases {
-            (cells + Int(component.rawValue)).initialize(to: Atomic(LogLevel.info.rawValue))
+            (cells + Int(component.rawValue)).initialize(to: Atomic(UInt8(LogLevel.info.rawValue)))
         }
     }
 
     deinit { cells.deallocate() }
 
     func set(_ level: LogLevel, _ component: LogComponent) {
-        cells[Int(component.rawValue)].store(level.rawValue, ordering: .relaxed)
+        cells[Int(component.rawValue)].store(UInt8(level.rawValue), ordering: .relaxed)
     }
 
     func get(_ component: LogComponent) -> LogLevel {
-        LogLevel(rawValue: cells[Int(component.rawValue)].load(ordering: .relaxed)) ?? .off
+        LogLevel(rawValue: Int(cells[Int(component.rawValue)].load(ordering: .relaxed))) ?? .off
     }
 }
 

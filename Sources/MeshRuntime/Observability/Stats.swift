@@ -56,13 +56,16 @@ package struct StatsOptions: Sendable {
     package var keeps: @Sendable (_ name: String) -> Bool
     /// Upper bounds of a histogram's cumulative buckets, where `histogram_bucket_settings` names it.
     package var buckets: @Sendable (_ name: String) -> [Double]?
+    package var tags: StatsTagExtractor
 
     package init(
         keeps: @escaping @Sendable (_ name: String) -> Bool = { _ in true },
-        buckets: @escaping @Sendable (_ name: String) -> [Double]? = { _ in nil }
+        buckets: @escaping @Sendable (_ name: String) -> [Double]? = { _ in nil },
+        tags: StatsTagExtractor = StatsTagExtractor()
     ) {
         self.keeps = keeps
         self.buckets = buckets
+        self.tags = tags
     }
 }
 

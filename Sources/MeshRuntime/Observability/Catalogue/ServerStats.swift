@@ -35,6 +35,12 @@ package struct ServerStats {
                 "seconds_until_first_ocsp_response_expiring", "stats_recent_lookups",
             ]
         )
+        // There is no watchdog.
+        for thread in ["main_thread"] + (0..<stats.registry.workers).map({ "worker_\($0)" }) {
+            scope.keepAtZero(counters: [
+                "\(thread).watchdog_mega_miss", "\(thread).watchdog_miss",
+            ])
+        }
     }
 }
 
