@@ -40,7 +40,7 @@ let package = Package(
             name: "COpenSSL",
             linkerSettings: [.linkedLibrary("ssl"), .linkedLibrary("crypto")]),
         .target(name: "CRE2", linkerSettings: [.linkedLibrary("re2")]),
-        .target(name: "CAres", linkerSettings: [.linkedLibrary("cares")]),
+        .target(name: "CAres", dependencies: ["CLinux"], linkerSettings: [.linkedLibrary("cares")]),
         .target(name: "CYAML", linkerSettings: [.linkedLibrary("yaml")]),
 
         // The house, bottom up. Each module's one sentence is in docs/architecture.md;

@@ -34,6 +34,8 @@ package final class Cluster {
     /// By response code.
     package let responses: ClusterResponseStats
     package let worker: UpstreamWorker
+    /// Present where an endpoint is spoken to by TLS.
+    private(set) var tlsStats: TLSHandshakeStats?
     package private(set) var endpoints: [Endpoint] = []
     private var balancer: LoadBalancer
     /// Where present, it chooses, and ``balancer`` does not.
@@ -80,6 +82,10 @@ package final class Cluster {
             }
             added += 1
             return Endpoint(spec, transport: transport)
+        }
+
+        if tlsStats == nil, endpoints.contains(where: { $0.transport.isTLS }) {
+            tlsStats = TLSHandshakeStats(worker.stats, prefix: "cluster.\(options.statName)")
         }
         rebalance()
         if worker.index == 0, added + left.count > 0 { stats.membershipChange.add() }

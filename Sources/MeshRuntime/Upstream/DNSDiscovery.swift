@@ -75,6 +75,19 @@ package final class DNSDiscovery {
         if isReady { body() } else { whenReady = body }
     }
 
+    /// Runs the loop until ``isReady``, at most so long: for a start that waits for names.
+    package func resolveInitially(limit: Nanoseconds) {
+        let deadline = Deadline()
+        var timer = loop.arm(deadline, after: limit)
+        while !isReady, !deadline.hasPassed { loop.runOnce() }
+        loop.cancel(&timer)
+    }
+
+    private final class Deadline: TimerTarget {
+        private(set) var hasPassed = false
+        func timerFired(_ kind: UInt8) { hasPassed = true }
+    }
+
     fileprivate func clusterAnswered() {
         guard isReady, let body = whenReady else { return }
         whenReady = nil
@@ -152,11 +165,15 @@ private final class DNSName: TimerTarget {
     func ask() {
         cluster.stats.updateAttempt.add()
         let mailbox = loop.mailbox
-        // Used on the loop's thread only, where the letter is read.
-        nonisolated(unsafe) let name = self
+        let asker = Asker(name: self)
         resolver.resolve(template.hostToResolve, lookup) { answer in
-            mailbox.post { _ in name.answered(answer) }
+            mailbox.post { _ in asker.name.answered(answer) }
         }
+    }
+
+    /// `@unchecked Sendable`: carried by the resolver's thread, opened on the loop's only.
+    private struct Asker: @unchecked Sendable {
+        let name: DNSName
     }
 
     func stop() {

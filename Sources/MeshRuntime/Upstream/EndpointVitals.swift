@@ -58,11 +58,12 @@ package enum EndpointCounter: Int, CaseIterable, Sendable {
 ///
 /// Counts are single-writer cells, one row of cells per worker, summed by the reader: the request path
 /// pays a plain add, and balancing by active requests still sees every worker's.
-package final class EndpointVitals: Sendable {
+///
+/// `@unchecked Sendable`: the pointer is set once and freed last, and what it points to is atomics.
+package final class EndpointVitals: @unchecked Sendable {
     /// Whole cache lines per worker: cells of eight bytes, in multiples of eight.
     private static let rowCells = (EndpointCounter.allCases.count + 7) & ~7
-    // The pointee is atomics only; the pointer is set once and freed last.
-    private nonisolated(unsafe) let cells: UnsafeMutablePointer<Atomic<Int>>
+    private let cells: UnsafeMutablePointer<Atomic<Int>>
     private let workers: Int
     private let healthState: Atomic<UInt8>
     private let connections: ResourceLimit

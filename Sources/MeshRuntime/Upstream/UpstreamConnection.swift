@@ -201,7 +201,10 @@ package final class UpstreamConnection {
         case .connectFailed(let error):
             kind = .remoteConnectionFailure
             failureText = "delayed connect error: \(error.reason)"
-        case .remote, .reset, .tlsFailed:
+        case .tlsFailed:
+            kind = .remoteConnectionFailure
+            pool.cluster.tlsStats?.failed((connection?.secure as? TLSSession)?.failure)
+        case .remote, .reset:
             kind = .remoteConnectionFailure
         }
         return PoolFailure(
@@ -235,6 +238,9 @@ extension UpstreamConnection: ConnectionDelegate {
         }
         if let limit = options.maxConnectionDuration {
             durationTimer = pool.loop.arm(self, Timer.duration, after: limit)
+        }
+        if let tls = connection.tls {
+            pool.cluster.tlsStats?.established(tls, connection.secure as? TLSSession)
         }
         pool.hasConnected()
         becomeReady()

@@ -234,7 +234,10 @@ package final class UpstreamTCPConnection {
         case .connectFailed(let error):
             kind = .remoteConnectionFailure
             failureText = "delayed connect error: \(error.reason)"
-        case .remote, .reset, .tlsFailed:
+        case .tlsFailed:
+            kind = .remoteConnectionFailure
+            cluster.tlsStats?.failed((connection?.secure as? TLSSession)?.failure)
+        case .remote, .reset:
             kind = .remoteConnectionFailure
         }
         return PoolFailure(
@@ -261,6 +264,9 @@ extension UpstreamTCPConnection: ConnectionDelegate {
         stats.upstreamCxConnectMs.record(
             UInt64(max(0, (cluster.worker.loop.now - start).milliseconds))
         )
+        if let tls = connection.tls {
+            cluster.tlsStats?.established(tls, connection.secure as? TLSSession)
+        }
         noLongerPending()
         stats.upstreamRqTotal.add()
         stats.upstreamRqActive.add()

@@ -1,5 +1,4 @@
 import MeshNet
-import Synchronization
 
 /// Which transport socket an endpoint's connections get.
 package protocol UpstreamTransports: Sendable {
@@ -9,6 +8,7 @@ package protocol UpstreamTransports: Sendable {
 
 /// Makes the transport of each new connection. Shared by all workers.
 package protocol UpstreamTransport: AnyObject, Sendable {
+    var isTLS: Bool { get }
     /// Nil for plain TCP. Throws where TLS cannot be: no certificate has arrived yet, for instance.
     func makeSession(
         for endpoint: EndpointSpec,
@@ -26,6 +26,7 @@ package struct TransportUnavailable: Error, Sendable {
 /// Plain TCP (envoy: transport_sockets.raw_buffer).
 package final class PlainTransport: UpstreamTransport {
     package init() {}
+    package var isTLS: Bool { false }
     package func makeSession(
         for endpoint: EndpointSpec,
         _ identity: ConnectionIdentity?
@@ -68,29 +69,26 @@ package final class UpstreamTLSTransport: UpstreamTransport {
     private let serverName: String
     /// The endpoint's host name comes before ``serverName`` (envoy: auto_host_sni).
     private let prefersHostname: Bool
-    private let context: Mutex<TLSContext?>
+    private let slot: TLSContextSlot
 
-    /// - Parameter context: nil until its secrets have arrived.
-    package init(_ context: TLSContext?, serverName: String, prefersHostname: Bool) {
-        self.context = Mutex(context)
+    package init(_ slot: TLSContextSlot, serverName: String, prefersHostname: Bool) {
+
+        self.slot = slot
         self.serverName = serverName
         self.prefersHostname = prefersHostname
     }
 
-    package func replaceContext(_ next: TLSContext) { context.withLock { $0 = next } }
+    package var isTLS: Bool { true }
 
     package func makeSession(
         for endpoint: EndpointSpec,
         _ identity: ConnectionIdentity?
     ) throws(TransportUnavailable) -> (any SecureTransport)? {
-        guard let context = context.withLock({ $0 }) else {
-            throw TransportUnavailable(reason: "TLS_error:Secret is not supplied by SDS")
-        }
         var name = serverName
         if prefersHostname, !endpoint.hostname.isEmpty { name = endpoint.hostname }
         if let asked = identity?.serverName, !asked.isEmpty { name = asked }
         return TLSSession(
-            client: context,
+            client: slot.load(),
             serverName: name.isEmpty ? nil : name,
             peerName: identity?.verifiedNames.first
         )
