@@ -348,12 +348,22 @@ def _headers(pairs):
     return fields
 
 
+def _summary(result, key, missing):
+    text = json.dumps(result[key]) if key in result else missing
+    return text if len(text) < 300 else text[:300] + "..."
+
+
 def differences(expected, actual):
     """[(path, expected, actual)] of two results."""
-    left = dict(flatten(header_dictionary(expected)))
-    right = dict(flatten(header_dictionary(actual)))
     missing = "(absent)"
-    return [
+    whole = []
+    for key in sorted(set(expected) ^ set(actual)):
+        # A whole part that one side lacks is one difference, not one per leaf.
+        whole.append((key, _summary(expected, key, missing), _summary(actual, key, missing)))
+    both = set(expected) & set(actual)
+    left = dict(flatten(header_dictionary({k: v for k, v in expected.items() if k in both})))
+    right = dict(flatten(header_dictionary({k: v for k, v in actual.items() if k in both})))
+    return whole + [
         (path, left.get(path, missing), right.get(path, missing))
         for path in sorted(set(left) | set(right))
         if left.get(path, missing) != right.get(path, missing)
