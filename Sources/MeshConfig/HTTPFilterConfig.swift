@@ -73,6 +73,13 @@ package struct RouterConfig: Hashable, Sendable {
     /// Whether `x-envoy-expected-rq-timeout-ms` of the request is the route's timeout.
     package let respectsExpectedTimeout: Bool
 
+    /// A router without options.
+    package init() {
+        strictHeaders = []
+        suppressesEnvoyHeaders = false
+        respectsExpectedTimeout = false
+    }
+
     package init(_ object: ConfigObject) {
         suppressesEnvoyHeaders = object.bool("suppress_envoy_headers", default: false)
         respectsExpectedTimeout = object.bool("respect_expected_rq_timeout", default: false)

@@ -129,8 +129,7 @@ package struct ListenerConfig: Sendable {
                 at: "bind_to_port"
             )
         }
-        let older = object.bool("reuse_port")
-        if object.bool("enable_reuse_port") ?? older == false {
+        if !(object.bool("enable_reuse_port") ?? object.bool("reuse_port") ?? true) {
             object.error(
                 "enable_reuse_port: false is not supported: every worker has a socket of its own",
                 at: object.isPresent("enable_reuse_port") ? "enable_reuse_port" : "reuse_port"
@@ -182,9 +181,16 @@ package struct ListenerConfig: Sendable {
         if filterChains.isEmpty, defaultFilterChain == nil {
             object.error("no filter chains specified")
         }
+        var names: Set<String> = []
         var seen: [FilterChainMatchConfig.Criterion: String] = [:]
         for (index, child) in object.objects("filter_chains").enumerated() {
             let chain = filterChains[index]
+            if !chain.name.isEmpty, !names.insert(chain.name).inserted {
+                child.error(
+                    "\(ConfigNode.quoted(chain.name)) is the name of another filter chain",
+                    at: "name"
+                )
+            }
             let label =
                 chain.name.isEmpty ? "filter_chains[\(index)]" : ConfigNode.quoted(chain.name)
             for criterion in chain.match.criteria {

@@ -1,3 +1,4 @@
+import MeshConfig
 import MeshHTTP
 import MeshNet
 
@@ -22,7 +23,9 @@ package protocol HTTPFilter: AnyObject {
 
 extension HTTPFilter {
     package func responseHead(
-        _ head: HeaderMap, endStream: Bool, of stream: HTTPStream
+        _ head: HeaderMap,
+        endStream: Bool,
+        of stream: HTTPStream
     ) -> FilterVerdict { .proceed }
 
     package func streamEnded(_ stream: HTTPStream) {}
@@ -33,4 +36,6 @@ package protocol HTTPFilterFactory: AnyObject {
     /// The filter's name in the configuration, e.g. `envoy.filters.http.rbac`.
     var name: String { get }
     func filter(for stream: HTTPStream) -> any HTTPFilter
+    /// Compiles what a route says of this filter (envoy: typed_per_filter_config).
+    func setting(_ override: FilterOverridesConfig.Override) -> FilterSetting
 }

@@ -38,7 +38,10 @@ package final class LinuxSystem: System {
         return Instant(nanoseconds: UInt64(time.tv_sec) &* 1_000_000_000 &+ UInt64(time.tv_nsec))
     }
 
-    package func wallClock() -> WallTime {
+    package func wallClock() -> WallTime { Self.wallClockNow() }
+
+    /// For threads without a loop.
+    package static func wallClockNow() -> WallTime {
         var time = timespec()
         clock_gettime(CLOCK_REALTIME, &time)
         return WallTime(nanoseconds: Int64(time.tv_sec) &* 1_000_000_000 &+ Int64(time.tv_nsec))

@@ -2,5 +2,7 @@ import MeshProxy
 
 @main
 enum Main {
-    static func main() {}
+    static func main() {
+        CommandLineRunner.run(CommandLine.arguments)
+    }
 }

@@ -3,7 +3,7 @@ import MeshHTTP
 import MeshNet
 
 /// Decides whether a stream is logged; compiled for one worker.
-struct AccessLogFilter {
+package struct AccessLogFilter {
     private indirect enum Node {
         case always
         case statusCode(AccessLogFilterConfig.Operation, Int64)
@@ -22,7 +22,7 @@ struct AccessLogFilter {
     private let root: Node
 
     /// Runtime keys are looked up now: a new configuration, or a changed runtime, compiles anew.
-    init(_ config: AccessLogFilterConfig, runtime: RuntimeConfig) {
+    package init(_ config: AccessLogFilterConfig, runtime: RuntimeConfig) {
         root = Self.compile(config, runtime)
     }
 
@@ -69,7 +69,7 @@ struct AccessLogFilter {
         return override.map { Int64($0) } ?? Int64(comparison.value.defaultValue)
     }
 
-    func passes(_ context: FormatContext, random: () -> UInt64) -> Bool {
+    package func passes(_ context: FormatContext, random: () -> UInt64) -> Bool {
         Self.passes(root, context, random)
     }
 

@@ -1,5 +1,6 @@
 import CLinux
 import MeshConfig
+import MeshConfig
 import MeshNet
 import Synchronization
 

@@ -1,0 +1,90 @@
+import MeshConfig
+import MeshNet
+import MeshRuntime
+
+/// A validated configuration, ready to be compiled by each worker. Immutable; made on the control
+/// thread, where everything that can fail has been done.
+package final class AgentPlan: Sendable {
+    package let bootstrap: Bootstrap
+    package let process: ProcessState
+    package let workers: WorkerGroup
+    /// By place in the configuration, like `bootstrap.clusters`.
+    package let clusters: [ClusterPlan]
+    /// TLS contexts of filter chains, by the transport socket's place in the file.
+    private let downstreamTLS: [ConfigPath: TLSContextSlot]
+
+    package init(
+        bootstrap: Bootstrap,
+        process: ProcessState,
+        workers: WorkerGroup,
+        clusters: [ClusterPlan],
+        downstreamTLS: [ConfigPath: TLSContextSlot]
+    ) {
+        self.bootstrap = bootstrap
+        self.process = process
+        self.workers = workers
+        self.clusters = clusters
+        self.downstreamTLS = downstreamTLS
+    }
+
+    /// The slot of a filter chain's TLS; the planner has made one for each.
+    func slot(_ config: DownstreamTLSConfig) -> TLSContextSlot {
+        guard let slot = downstreamTLS[config.place.path] else {
+            preconditionFailure("no TLS context for \(config.place.path)")
+        }
+        return slot
+    }
+}
+
+extension Worker {
+    /// Compiles the plan's listeners for this worker; they accept once given their sockets.
+    package func listen(on sockets: [ListenerSocket]) throws(SystemError) {
+        for socket in sockets {
+            let config = plan.bootstrap.listeners[socket.listener]
+            let statName =
+                config.statPrefix.isEmpty ? StatName.address(socket.address) : config.statPrefix
+            let compiler = FilterChainCompiler(
+                plan: plan,
+                worker: self,
+                listener: config,
+                listenerStatName: statName
+            )
+            let listener = ActiveListener(
+                config,
+                statName: statName,
+                worker: self,
+                localAddress: socket.address,
+                chains: config.filterChains.map(compiler.compile),
+                defaultChain: config.defaultFilterChain.map(compiler.compile),
+                accessLogs: config.accessLogs.map {
+                    accessLogs.logger($0, runtime: plan.bootstrap.runtime)
+                }
+            )
+            try listener.start(socket.socket)
+            add(listener)
+        }
+    }
+}
+
+/// A listening socket of one worker.
+package struct ListenerSocket: Sendable {
+    /// Index of the listener in the configuration.
+    package let listener: Int
+    /// The address bound, with the port the kernel chose where the configuration says 0.
+    package let address: SocketAddress
+    package let socket: Socket
+
+    package init(listener: Int, address: SocketAddress, socket: Socket) {
+        self.listener = listener
+        self.address = address
+        self.socket = socket
+    }
+}
+
+/// Names as Envoy writes them in statistics.
+package enum StatName {
+    /// `127.0.0.1_8080`, `[__1]_8080`: colons would separate scopes.
+    package static func address(_ address: SocketAddress) -> String {
+        String(address.description.map { $0 == ":" ? "_" : $0 })
+    }
+}

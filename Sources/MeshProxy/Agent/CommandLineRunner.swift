@@ -1,0 +1,142 @@
+import Glibc
+import MeshConfig
+import MeshNet
+import MeshRuntime
+
+/// From the command line to a running agent, or to an exit code and the reasons.
+package enum CommandLineRunner {
+    package static let version = "0.1.0"
+
+    /// Runs and exits: 0 after a drain or a valid `--mode validate`, 1 with the reasons on standard error.
+    package static func run(_ arguments: [String]) -> Never {
+        switch Options.parse(
+            Array(arguments.dropFirst()),
+            program: "MeshProxy",
+            version: version
+        )
+        {
+        case .print(let text):
+            write(text, to: STDOUT_FILENO)
+            exit(0)
+        case .refuse(let reason):
+            write("MeshProxy: \(reason)\n", to: STDERR_FILENO)
+            exit(1)
+        case .run(let options):
+            do throws(AgentError) {
+                try run(options)
+                exit(0)
+            } catch {
+                write("MeshProxy: \(error)\n", to: STDERR_FILENO)
+                exit(1)
+            }
+        }
+    }
+
+    private static func run(_ options: Options) throws(AgentError) {
+        // A peer that closes early is an event, not a signal.
+        signal(SIGPIPE, SIG_IGN)
+        let signals = SignalListener.block([SIGTERM, SIGINT, SIGHUP, SIGUSR1])
+        let files = DiskFiles()
+        let (bootstrap, diagnostics) = load(options, files)
+        guard let bootstrap else { throw refusal(options, diagnostics) }
+        do {
+            let loop = EventLoop(system: try LinuxSystem())
+            let workers = WorkerGroup(workerCount: options.concurrency ?? processors)
+            let process = Self.process(options, loop.system, workers: workers.workerCount)
+            let secrets = SecretStore(bootstrap.secrets, files: files, diagnostics: diagnostics)
+            let planner = AgentPlanner(process: process, workers: workers)
+            let plan = planner.plan(bootstrap, secrets: secrets, diagnostics: diagnostics)
+            guard let plan else { throw refusal(options, diagnostics) }
+            report(diagnostics.warnings, "warning")
+            if options.mode == .validate {
+                write("configuration '\(options.configPath)' OK\n", to: STDOUT_FILENO)
+                return
+            }
+            for flag in options.hotRestartFlags {
+                process.log.info(.main, "\(flag) has no effect: there is no hot restart")
+            }
+            let agent = ProxyAgent(
+                plan: plan,
+                options: options,
+                loop: loop,
+                secrets: secrets,
+                registry: planner.registry
+            )
+            try agent.start(signalSet: signals)
+            agent.run()
+        } catch let error as SystemError {
+            throw AgentError("start failed: \(error)")
+        } catch let error as AgentError {
+            throw error
+        } catch {
+            throw AgentError("start failed: \(error)")
+        }
+    }
+
+    private static func process(
+        _ options: Options,
+        _ system: any System,
+        workers: Int
+    ) -> ProcessState {
+        let log = Log.shared
+        log.start { LinuxSystem.wallClockNow() }
+        log.setLevel(options.logLevel)
+        for level in options.componentLogLevels {
+            if let component = LogComponent(level.component) {
+                log.setLevel(level.level, of: component)
+            }
+        }
+        let registry = StatsRegistry(workers: workers)
+        return ProcessState(
+            registry: registry,
+            log: log,
+            logWriter: LogWriter(SystemLogFiles(), registry),
+            formats: FormatEnvironment(hostname: DiskFiles.hostname) { name in
+                DiskFiles().environment(name).map { String(decoding: $0, as: UTF8.self) }
+            },
+            startWall: system.wallClock()
+        )
+    }
+
+    private static func load(
+        _ options: Options,
+        _ files: DiskFiles
+    ) -> (Bootstrap?, ConfigDiagnostics) {
+        do throws(ConfigFileError) {
+            let text = try files.read(options.configPath)
+            return ConfigLoader.load(text: text, fileName: options.configPath, files: files)
+        } catch {
+            let diagnostics = ConfigDiagnostics()
+            diagnostics.error("\(error)", at: .start)
+            return (nil, diagnostics)
+        }
+    }
+
+    private static func refusal(_ options: Options, _ diagnostics: ConfigDiagnostics) -> AgentError
+    {
+        report(diagnostics.warnings, "warning")
+        report(diagnostics.errors, "error")
+        let count = diagnostics.errors.count
+        return AgentError(
+            "\(options.configPath): refused: \(count) \(count == 1 ? "error" : "errors")"
+        )
+    }
+
+    private static func report(_ list: [ConfigDiagnostic], _ kind: String) {
+        for item in list { write("\(kind): \(item)\n", to: STDERR_FILENO) }
+    }
+
+    private static var processors: Int { max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))) }
+
+    private static func write(_ text: String, to descriptor: Int32) {
+        var text = text
+        text.withUTF8 { bytes in
+            var rest = UnsafeRawBufferPointer(bytes)
+            while rest.count > 0 {
+                let written = Glibc.write(descriptor, rest.baseAddress, rest.count)
+                guard written > 0 else { return }
+                rest = UnsafeRawBufferPointer(rebasing: rest[written...])
+            }
+        }
+    }
+}

@@ -1,0 +1,181 @@
+import MeshHTTP
+import MeshNet
+import MeshRuntime
+
+/// One downstream HTTP connection: joins its codec to its streams and ends it in good order.
+///
+/// Holds no buffer and no header map while idle. Knows the codec only by its contract.
+package final class HTTPConnectionManager: ConnectionDelegate, ServerCodecDelegate, TimerTarget {
+    package let settings: HTTPConnectionManagerSettings
+    package let connectionInfo: ConnectionInfo
+    package unowned let worker: Worker
+
+    private var connection: Connection?
+    private var codec: (any ServerCodec)?
+    private var streams = 0
+    private var requestsServed = 0
+    private var timer = TimerID.none
+    private var durationTimer = TimerID.none
+    private var drain = DrainState.none
+
+    /// How far the end of this connection has come.
+    private enum DrainState {
+        case none
+        /// The next response says `connection: close`; an idle connection is closed soon.
+        case draining
+        case closing
+    }
+
+    private enum Timer { static let idle: UInt8 = 0, drain: UInt8 = 1, duration: UInt8 = 2 }
+
+    package init(settings: HTTPConnectionManagerSettings, info: ConnectionInfo, worker: Worker) {
+        self.settings = settings
+        connectionInfo = info
+        self.worker = worker
+        settings.connectionOpened()
+    }
+
+    package var loop: EventLoop { worker.loop }
+
+    // MARK: ConnectionDelegate
+
+    package func connectionEstablished(_ connection: Connection) {
+        self.connection = connection
+        connection.lingerTimeout = settings.delayedCloseTimeout
+        codec = settings.makeCodec(connection, self)
+        worker.connections.insert(self)
+        if let timeout = settings.connectionDurationMax {
+            durationTimer = loop.arm(self, Timer.duration, after: timeout)
+        }
+        armIdleTimer()
+        if worker.isDraining { startDrain() }
+    }
+
+    package func connection(_ connection: Connection, received bytes: Bytes) -> Int {
+        codec?.received(bytes) ?? bytes.count
+    }
+
+    package func connectionReadEnded(_ connection: Connection) {
+        codec?.receivedEnd()
+        if streams == 0 { connection.closeAfterFlush() }
+    }
+
+    package func connectionOutputBlocked(_ connection: Connection) {
+        settings.stats.downstreamFlowControlPausedReadingTotal.add()
+        codec?.outputBlocked()
+    }
+
+    package func connectionOutputUnblocked(_ connection: Connection) {
+        settings.stats.downstreamFlowControlResumedReadingTotal.add()
+        codec?.outputUnblocked()
+    }
+
+    package func connectionClosed(_ connection: Connection, _ reason: ConnectionCloseReason) {
+        loop.cancel(&timer)
+        loop.cancel(&durationTimer)
+        settings.connectionClosed(
+            connection,
+            connectionInfo,
+            reason,
+            activeStreams: streams,
+            now: loop.now
+        )
+        codec?.connectionClosed(.connectionTermination)
+        codec = nil
+        self.connection = nil
+        worker.connections.remove(self)
+    }
+
+    // MARK: ServerCodecDelegate
+
+    package func openStream(_ stream: any ServerStream) -> any ServerStreamDelegate {
+        loop.cancel(&timer)
+        streams += 1
+        requestsServed += 1
+        return HTTPStream(self, wire: stream)
+    }
+
+    package func closeAfterFlush() {
+        drain = .closing
+        connection?.closeAfterFlush()
+    }
+
+    // MARK: Streams
+
+    /// Whether the response on this stream is the connection's last.
+    func closesAfter(_ stream: HTTPStream) -> Bool {
+        if case .none = drain, let limit = settings.requestsPerConnectionMax,
+            requestsServed >= limit
+        {
+            settings.stats.downstreamCxMaxRequestsReached.add()
+            drain = .draining
+        }
+        if case .none = drain { return worker.isDraining || worker.isFailingHealthChecks }
+        return true
+    }
+
+    func streamEnded(_ stream: HTTPStream) {
+        streams -= 1
+        guard streams == 0, let connection, !connection.isClosed else { return }
+        armIdleTimer()
+    }
+
+    // MARK: Ending
+
+    private func armIdleTimer() {
+        guard timer.isNone, let timeout = settings.idleTimeout else { return }
+        timer = loop.arm(self, Timer.idle, after: timeout)
+    }
+
+    /// Lets the request under way finish and takes no other; an idle connection closes.
+    package func startDrain() {
+        guard case .none = drain else { return }
+        drain = .draining
+        codec?.startDrain()
+        if codec?.isIdle ?? true { close() }
+    }
+
+    package func timerFired(_ kind: UInt8) {
+        switch kind {
+        case Timer.idle:
+            timer = .none
+            settings.stats.downstreamCxIdleTimeout.add()
+            beginDrainSequence()
+        case Timer.duration:
+            durationTimer = .none
+            settings.stats.downstreamCxMaxDurationReached.add()
+            beginDrainSequence()
+        default:
+            timer = .none
+            if streams == 0 { close() }
+        }
+    }
+
+    /// As Envoy ends an idle or over-aged connection: for a while a request that is already on its way
+    /// is still served, with `connection: close`, then the connection is closed (envoy: drain_timeout).
+    private func beginDrainSequence() {
+        guard case .none = drain else { return }
+        drain = .draining
+        loop.cancel(&timer)
+        timer = loop.arm(self, Timer.drain, after: settings.drainTimeout)
+    }
+
+    /// Closes after what was written is sent.
+    package func close() {
+        drain = .closing
+        connection?.closeAfterFlush()
+    }
+
+    /// The named limit of draining is over: what is still under way is lost.
+    package func closeNow() { connection?.close() }
+
+    package func pauseReading() { connection?.pauseReading() }
+}
+
+extension HTTPConnectionManager: Hashable {
+    package static func == (left: HTTPConnectionManager, right: HTTPConnectionManager) -> Bool {
+        left === right
+    }
+
+    package func hash(into hasher: inout Hasher) { hasher.combine(ObjectIdentifier(self)) }
+}

@@ -1,0 +1,78 @@
+import MeshHTTP
+import MeshNet
+import MeshRuntime
+
+/// What a connection manager counts, by event (envoy: `http.<stat_prefix>.downstream_*`).
+extension HTTPConnectionManagerSettings {
+    // MARK: Connections
+
+    func connectionOpened() {
+        stats.downstreamCxTotal.add()
+        stats.downstreamCxActive.add()
+        stats.downstreamCxHttp1Total.add()
+        stats.downstreamCxHttp1Active.add()
+        guard isTLS else { return }
+        stats.downstreamCxSslTotal.add()
+        stats.downstreamCxSslActive.add()
+    }
+
+    func connectionClosed(
+        _ connection: Connection,
+        _ info: ConnectionInfo,
+        _ reason: ConnectionCloseReason,
+        activeStreams: Int,
+        now: Instant
+    ) {
+        stats.downstreamCxDestroy.add()
+        stats.downstreamCxActive.subtract()
+        stats.downstreamCxHttp1Active.subtract()
+        if isTLS { stats.downstreamCxSslActive.subtract() }
+        if case .local = reason {
+            stats.downstreamCxDestroyLocal.add()
+            if activeStreams > 0 { stats.downstreamCxDestroyLocalActiveRq.add() }
+        } else {
+            stats.downstreamCxDestroyRemote.add()
+            if activeStreams > 0 { stats.downstreamCxDestroyRemoteActiveRq.add() }
+        }
+        if activeStreams > 0 { stats.downstreamCxDestroyActiveRq.add() }
+        stats.downstreamCxRxBytesTotal.add(connection.socketBytesReceived)
+        stats.downstreamCxTxBytesTotal.add(connection.socketBytesSent)
+        stats.downstreamCxLengthMs.record(UInt64(max(0, (now - info.start).milliseconds)))
+    }
+
+    // MARK: Requests
+
+    func requestBegan() {
+        stats.downstreamRqTotal.add()
+        stats.downstreamRqActive.add()
+        stats.downstreamRqHttp1Total.add()
+    }
+
+    func requestEnded(_ info: StreamInfo, now: Instant) {
+        stats.downstreamRqActive.subtract()
+        stats.downstreamRqTime.record(UInt64(max(0, (now - info.start).milliseconds)))
+    }
+
+    /// A response head goes to the client.
+    func responseBegan(_ status: Int) {
+        stats.downstreamRqCompleted.add()
+        listenerStats.downstreamRqCompleted.add()
+        switch status / 100 {
+        case 1:
+            stats.downstreamRq1xx.add()
+            listenerStats.downstreamRq1xx.add()
+        case 2:
+            stats.downstreamRq2xx.add()
+            listenerStats.downstreamRq2xx.add()
+        case 3:
+            stats.downstreamRq3xx.add()
+            listenerStats.downstreamRq3xx.add()
+        case 4:
+            stats.downstreamRq4xx.add()
+            listenerStats.downstreamRq4xx.add()
+        default:
+            stats.downstreamRq5xx.add()
+            listenerStats.downstreamRq5xx.add()
+        }
+    }
+}

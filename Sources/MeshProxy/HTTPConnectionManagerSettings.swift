@@ -1,0 +1,121 @@
+import MeshConfig
+import MeshHTTP
+import MeshNet
+import MeshRuntime
+
+/// One connection manager's configuration compiled for one worker; shared by its connections.
+package final class HTTPConnectionManagerSettings {
+    package let config: HTTPConnectionManagerConfig
+    package let stats: HTTPConnectionManagerStats
+    package let listenerStats: ListenerHTTPStats
+    package let routerStats: HTTPRouterStats
+    package let routes: RouteTable
+    package let router: RouterConfig
+    package let filters: [any HTTPFilterFactory]
+    package let accessLogs: [AccessLogger]
+    package let localReplies: LocalReplyRenderer
+    package let preparation: RequestPreparation
+    package let finisher: ResponseFinisher
+    /// Whether connections come in over TLS.
+    package let isTLS: Bool
+    package let bufferLimit: Int
+
+    // Zero in the file means no limit, which is nil here.
+    package let idleTimeout: Nanoseconds?
+    package let connectionDurationMax: Nanoseconds?
+    package let streamDurationMax: Nanoseconds?
+    package let streamIdleTimeout: Nanoseconds?
+    package let requestTimeout: Nanoseconds?
+    package let requestHeadersTimeout: Nanoseconds?
+    package let drainTimeout: Nanoseconds
+    package let delayedCloseTimeout: Nanoseconds
+    package let requestsPerConnectionMax: Int?
+    private let http1: HTTP1Settings
+
+    init(
+        _ config: HTTPConnectionManagerConfig,
+        listener: ListenerConfig,
+        listenerStatName: String,
+        chain: FilterChainConfig,
+        plan: AgentPlan,
+        worker: Worker
+    ) {
+        self.config = config
+        stats = HTTPConnectionManagerStats(worker.stats, statPrefix: config.statPrefix)
+        listenerStats = ListenerHTTPStats(
+            worker.stats,
+            listener: listenerStatName,
+            statPrefix: config.statPrefix
+        )
+        routerStats = HTTPRouterStats(worker.stats, statPrefix: config.statPrefix)
+        if case .tls = chain.transportSocket { isTLS = true } else { isTLS = false }
+        bufferLimit = listener.perConnectionBufferLimitBytes
+        let options = config.protocolOptions
+        idleTimeout = Self.limit(options.idleTimeout ?? .seconds(3600))
+        connectionDurationMax = Self.limit(options.maxConnectionDuration)
+        streamDurationMax = Self.limit(options.maxStreamDuration)
+        streamIdleTimeout = Self.limit(config.streamIdleTimeout)
+        requestTimeout = Self.limit(config.requestTimeout)
+        requestHeadersTimeout = Self.limit(config.requestHeadersTimeout)
+        drainTimeout = Nanoseconds(config.drainTimeout)
+        delayedCloseTimeout = Nanoseconds(config.delayedCloseTimeout)
+        requestsPerConnectionMax = options.maxRequestsPerConnection.flatMap {
+            $0 == 0 ? nil : Int($0)
+        }
+        http1 = HTTP1Settings(downstream: config)
+        let runtime = plan.bootstrap.runtime
+        accessLogs = config.accessLogs.map { worker.accessLogs.logger($0, runtime: runtime) }
+        localReplies = LocalReplyRenderer(
+            config.localReply,
+            runtime: runtime,
+            worker.formats
+        )
+        preparation = RequestPreparation(config, node: plan.bootstrap.node)
+        finisher = ResponseFinisher(config)
+        var router = RouterConfig()
+        var filters: [any HTTPFilterFactory] = []
+        for filter in config.filters where !filter.isDisabled {
+            switch filter.kind {
+            case .router(let config): router = config
+            case .rbac(let rbac):
+                filters.append(
+                    RBACFilter(
+                        rbac,
+                        name: filter.name,
+                        position: filters.count,
+                        managerStatPrefix: config.statPrefix,
+                        stats: worker.stats
+                    )
+                )
+            }
+        }
+        self.router = router
+        self.filters = filters
+        let chain = filters
+        routes = RouteTable(
+            config.routes,
+            RouteEnvironment(
+                cluster: { worker.clusters[$0] },
+                formats: worker.formats,
+                share: { runtime.share($0) },
+                filters: chain.map(\.name),
+                settings: { at, override in chain[at].setting(override) }
+            )
+        )
+    }
+
+    private static func limit(_ duration: Duration?) -> Nanoseconds? {
+        guard let duration, duration > .zero else { return nil }
+        return Nanoseconds(duration)
+    }
+
+    /// The codec of a new connection.
+    func makeCodec(_ connection: Connection, _ manager: HTTPConnectionManager) -> any ServerCodec {
+        HTTP1ServerCodec(
+            sink: connection,
+            delegate: manager,
+            settings: http1,
+            pool: manager.worker.headers
+        )
+    }
+}

@@ -1,0 +1,488 @@
+import MeshConfig
+import MeshHTTP
+import MeshNet
+import MeshRuntime
+
+/// One request and its response, between the codec and the router: prepares the request, drives the
+/// filters, answers locally where nobody else does, keeps the stream's timers, and writes the log at
+/// the end. Knows no wire protocol.
+///
+/// Life: opened by the codec with the request's first byte → head → filters → ``RouterFilter`` →
+/// response through the filters in reverse → ``finish()``. Whatever ends the stream goes through there.
+package final class HTTPStream: ServerStreamDelegate, TimerTarget {
+    package let manager: HTTPConnectionManager
+    package let info: StreamInfo
+    private let wire: any ServerStream
+    private var router: RouterFilter?
+
+    /// The request's fields, after preparation. Empty before the head has arrived.
+    package private(set) var request: HeaderMap
+    /// The fields of the response on its way, for logs.
+    package private(set) var response: HeaderMap?
+    package private(set) var responseTrailers: HeaderMap?
+    /// What the route table says of the request; not found before it was asked.
+    package private(set) var decision = RouteDecision.notFound(nil)
+    /// Routes taken before an internal redirect led elsewhere.
+    private var visitedRoutes: [Route] = []
+    /// The request asks for another protocol, and may have it.
+    package var isUpgrade = false
+    /// Whether the client sits inside the mesh (envoy: x-envoy-internal).
+    package var isInternalRequest = false
+
+    package private(set) var hasRequestHead = false
+    /// The request has ended, though held parts may still be on their way through the filters.
+    package private(set) var isRequestComplete = false
+    package private(set) var isResponseStarted = false
+    package private(set) var isFinished = false
+    private var isResponseComplete = false
+
+    private var filters: [any HTTPFilter] = []
+    /// The filter that suspended the request or response; nil while nothing is suspended.
+    private var requestSuspendedAt: Int?
+    private var responseSuspendedAt: Int?
+    private var heldRequest = HeldParts()
+    private var heldResponse = HeldParts()
+    private var isHeldRequestPaused = false
+    private var isHeldResponsePaused = false
+
+    private var idleTimer = TimerID.none
+    private var requestTimer = TimerID.none
+    private var headersTimer = TimerID.none
+    private var durationTimer = TimerID.none
+    private var idleTimeout: Nanoseconds?
+    private var lastActivity: Instant
+
+    private enum Timer {
+        static let idle: UInt8 = 0, request: UInt8 = 1, headers: UInt8 = 2, duration: UInt8 = 3
+    }
+
+    /// Parts of a message that arrived while a filter thinks.
+    private struct HeldParts: ~Copyable {
+        var head: HeaderMap?
+        var body = ByteBuffer()
+        var trailers: HeaderMap?
+        var hasEnded = false
+    }
+
+    init(_ manager: HTTPConnectionManager, wire: any ServerStream) {
+        self.manager = manager
+        self.wire = wire
+        let loop = manager.loop
+        info = StreamInfo(
+            connection: manager.connectionInfo,
+            start: loop.now,
+            startWall: manager.worker.wallClock
+        )
+        info.httpVersion = wire.version
+        lastActivity = loop.now
+        request = manager.worker.emptyHeaders
+        let settings = manager.settings
+        settings.requestBegan()
+        if let timeout = settings.requestHeadersTimeout {
+            headersTimer = loop.arm(self, Timer.headers, after: timeout)
+        }
+        if let timeout = settings.requestTimeout {
+            requestTimer = loop.arm(self, Timer.request, after: timeout)
+        }
+        if let timeout = settings.streamIdleTimeout {
+            idleTimeout = timeout
+            idleTimer = loop.arm(self, Timer.idle, after: timeout)
+        }
+    }
+
+    package var loop: EventLoop { manager.loop }
+    package var worker: Worker { manager.worker }
+    package var settings: HTTPConnectionManagerSettings { manager.settings }
+
+    // MARK: Request
+
+    package func requestHead(_ head: HeaderMap, endStream: Bool) {
+        request = head
+        hasRequestHead = true
+        info.httpVersion = wire.version
+        loop.cancel(&headersTimer)
+        noteActivity()
+        if endStream { requestEnded() }
+        let refusal = settings.preparation.prepare(self, head)
+        armDurationTimer()
+        if let refusal { return sendLocalReply(refusal) }
+        if let timeout = action?.idleTimeout { replaceIdleTimeout(timeout) }
+        let router = RouterFilter(self)
+        self.router = router
+        for (at, factory) in settings.filters.enumerated() {
+            if case .disabled = filterSetting(at: at) { continue }
+            filters.append(factory.filter(for: self))
+        }
+        continueRequest(from: 0, endStream: endStream)
+    }
+
+    /// What the route does with the request, where it forwards it.
+    private var action: ForwardAction? {
+        guard case .route(let selection) = decision,
+            case .forward(let action) = selection.route.action
+        else { return nil }
+        return action
+    }
+
+    /// Puts the route in force.
+    package func choose(_ decision: RouteDecision) {
+        self.decision = decision
+        guard case .route(let selection) = decision else { return }
+        info.routeName = selection.route.name
+        info.virtualHostName = selection.host.name
+        info.routeMetadata = selection.route.metadata
+    }
+
+    /// What the route says of the filter at this place of the chain.
+    package func filterSetting(at position: Int) -> FilterSetting {
+        guard case .route(let selection) = decision else { return .chain }
+        return selection.settings[position]
+    }
+
+    /// An internal redirect has chosen another route.
+    package func redirected(to next: RouteSelection) {
+        if case .route(let selection) = decision { visitedRoutes.append(selection.route) }
+        choose(.route(next))
+    }
+
+    package func hasVisited(_ route: Route) -> Bool {
+        if case .route(let selection) = decision, selection.route === route { return true }
+        return visitedRoutes.contains { $0 === route }
+    }
+
+    private func armDurationTimer() {
+        let limit =
+            action?.maxStreamDuration(request, manager: settings.streamDurationMax)
+            ?? settings.streamDurationMax
+        if let limit { durationTimer = loop.arm(self, Timer.duration, after: limit) }
+    }
+
+    /// The stream as format strings see it.
+    package func formatContext(response: HeaderMap? = nil) -> FormatContext {
+        FormatContext(
+            info,
+            requestHead: request,
+            responseHead: response ?? self.response,
+            responseTrailers: responseTrailers,
+            now: loop.now,
+            wallNow: worker.wallClock,
+            logType: isFinished ? .downstreamEnd : .notSet
+        )
+    }
+
+    /// Runs the head through the filters from the given one on, then to the router.
+    private func continueRequest(from first: Int, endStream: Bool) {
+        for at in first..<filters.count {
+            // Assumed until the filter says otherwise: it may resume from inside the call.
+            requestSuspendedAt = at
+            let verdict = filters[at].requestHead(request, endStream: endStream, of: self)
+            guard !isFinished, !isResponseStarted else { return }
+            if verdict == .suspend { return }
+            requestSuspendedAt = nil
+        }
+        router?.requestHead(request, endStream: endStream)
+    }
+
+    /// A filter that suspended the request lets it go on.
+    package func resumeRequest() {
+        guard let at = requestSuspendedAt, !isFinished, !isResponseStarted else { return }
+        requestSuspendedAt = nil
+        let hasMore = !heldRequest.body.isEmpty || heldRequest.trailers != nil
+        continueRequest(from: at + 1, endStream: isRequestComplete && !hasMore)
+        guard requestSuspendedAt == nil, !isFinished, hasMore else { return }
+        let ended = heldRequest.hasEnded
+        if !heldRequest.body.isEmpty {
+            router?.requestData(
+                heldRequest.body.bytes,
+                endStream: ended && heldRequest.trailers == nil
+            )
+            heldRequest.body.release()
+        }
+        if let trailers = heldRequest.trailers, !isFinished { router?.requestTrailers(trailers) }
+        if isHeldRequestPaused, !isFinished {
+            isHeldRequestPaused = false
+            wire.resumeReading()
+        }
+    }
+
+    package func requestData(_ bytes: Bytes, endStream: Bool) {
+        guard !isFinished else { return }
+        noteActivity()
+        info.bytesReceived &+= UInt64(bytes.count)
+        if endStream { requestEnded() }
+        guard requestSuspendedAt == nil else {
+            heldRequest.body.append(bytes)
+            heldRequest.hasEnded = endStream
+            if heldRequest.body.count > settings.bufferLimit, !isHeldRequestPaused {
+                isHeldRequestPaused = true
+                wire.pauseReading()
+            }
+            return
+        }
+        router?.requestData(bytes, endStream: endStream)
+    }
+
+    package func requestTrailers(_ trailers: HeaderMap) {
+        guard !isFinished else { return }
+        noteActivity()
+        requestEnded()
+        guard requestSuspendedAt == nil else {
+            heldRequest.trailers = trailers
+            heldRequest.hasEnded = true
+            return
+        }
+        router?.requestTrailers(trailers)
+    }
+
+    private func requestEnded() {
+        isRequestComplete = true
+        info.lastDownstreamByteReceived = loop.now
+        loop.cancel(&requestTimer)
+    }
+
+    package func requestInvalid(_ error: CodecError) {
+        guard !isFinished else { return }
+        if error.isProtocolError { settings.stats.downstreamCxProtocolError.add() }
+        if error.isProtocolError { info.flags.insert(.downstreamProtocolError) }
+        worker.log.debug(.http, "request refused: \(error.reason)")
+        sendLocalReply(
+            LocalReply(
+                status: error.status,
+                body: error.body,
+                details: error.details,
+                closesConnection: true
+            )
+        )
+    }
+
+    package func requestReset(_ reason: StreamResetReason) {
+        guard !isFinished else { return }
+        if reason == .connectionTermination {
+            info.flags.insert(.downstreamConnectionTermination)
+            if info.responseCodeDetails.isEmpty {
+                info.responseCodeDetails = "downstream_remote_disconnect"
+            }
+        } else {
+            info.flags.insert(.downstreamRemoteReset)
+        }
+        settings.stats.downstreamRqRxReset.add()
+        finish()
+    }
+
+    /// Pauses the client's sending; counted.
+    package func pauseRequest() { wire.pauseReading() }
+    package func resumeRequestReading() { wire.resumeReading() }
+
+    // MARK: Response
+
+    /// An informational head from upstream (RFC 9110 §15.2) goes to the client as it is.
+    package func sendInformational(_ head: HeaderMap) {
+        guard !isFinished, !isResponseStarted else { return }
+        wire.sendInformational(head)
+    }
+
+    /// The response begins: from upstream, or as a local reply.
+    package func sendResponseHead(_ head: HeaderMap, endStream: Bool) {
+        guard !isFinished, !isResponseStarted else { return }
+        isResponseStarted = true
+        requestSuspendedAt = nil
+        response = head
+        noteActivity()
+        continueResponse(from: filters.count - 1, endStream: endStream)
+    }
+
+    private func continueResponse(from last: Int, endStream: Bool) {
+        guard let head = response else { return }
+        var at = last
+        while at >= 0 {
+            responseSuspendedAt = at
+            let verdict = filters[at].responseHead(head, endStream: endStream, of: self)
+            guard !isFinished else { return }
+            if verdict == .suspend { return }
+            responseSuspendedAt = nil
+            at -= 1
+        }
+        settings.finisher.finish(head, request: hasRequestHead ? request : nil)
+        if !head.contains(.date) { worker.withDate { head.append(.date, $0) } }
+        let status = Self.status(of: head)
+        info.responseCode = status
+        settings.responseBegan(status)
+        info.firstDownstreamByteSent = loop.now
+        if manager.closesAfter(self) { wire.closeAfterResponse() }
+        if endStream { responseEnds() }
+        wire.sendHead(head, endStream: endStream)
+    }
+
+    /// A filter that suspended the response lets it go on.
+    package func resumeResponse() {
+        guard let at = responseSuspendedAt, !isFinished else { return }
+        responseSuspendedAt = nil
+        let hasMore = !heldResponse.body.isEmpty || heldResponse.trailers != nil
+        continueResponse(from: at - 1, endStream: heldResponse.hasEnded && !hasMore)
+        guard responseSuspendedAt == nil, !isFinished, hasMore else { return }
+        if !heldResponse.body.isEmpty {
+            let isLast = heldResponse.hasEnded && heldResponse.trailers == nil
+            writeResponseData(heldResponse.body.bytes, endStream: isLast)
+            heldResponse.body.release()
+        }
+        if let trailers = heldResponse.trailers, !isFinished { writeResponseTrailers(trailers) }
+        if isHeldResponsePaused, !isFinished {
+            isHeldResponsePaused = false
+            router?.resumeResponse()
+        }
+    }
+
+    package func sendResponseData(_ bytes: Bytes, endStream: Bool) {
+        guard !isFinished, isResponseStarted else { return }
+        noteActivity()
+        guard responseSuspendedAt == nil else {
+            heldResponse.body.append(bytes)
+            heldResponse.hasEnded = endStream
+            if heldResponse.body.count > settings.bufferLimit, !isHeldResponsePaused {
+                isHeldResponsePaused = true
+                router?.pauseResponse()
+            }
+            return
+        }
+        writeResponseData(bytes, endStream: endStream)
+    }
+
+    package func sendResponseTrailers(_ trailers: HeaderMap) {
+        guard !isFinished, isResponseStarted else { return }
+        noteActivity()
+        guard responseSuspendedAt == nil else {
+            heldResponse.trailers = trailers
+            heldResponse.hasEnded = true
+            return
+        }
+        writeResponseTrailers(trailers)
+    }
+
+    private func writeResponseData(_ bytes: Bytes, endStream: Bool) {
+        info.bytesSent &+= UInt64(bytes.count)
+        if endStream { responseEnds() }
+        wire.sendData(bytes, endStream: endStream)
+    }
+
+    private func writeResponseTrailers(_ trailers: HeaderMap) {
+        responseTrailers = trailers
+        responseEnds()
+        wire.sendTrailers(trailers)
+    }
+
+    /// The last part goes to the codec now, which answers with ``responseSent()``.
+    private func responseEnds() {
+        isResponseComplete = true
+        info.lastDownstreamByteSent = loop.now
+    }
+
+    package func responseSent() { finish() }
+
+    /// The response cannot be completed: upstream ended in the middle of it.
+    package func abortResponse(_ reason: StreamResetReason) {
+        guard !isFinished else { return }
+        wire.reset(reason)
+        finish()
+    }
+
+    // MARK: Local replies
+
+    /// Answers the request here. If a response is under way already, the stream is reset instead.
+    package func sendLocalReply(_ reply: LocalReply) {
+        guard !isFinished else { return }
+        info.flags.formUnion(reply.flags)
+        info.responseCodeDetails = reply.detailsText
+        guard !isResponseStarted else {
+            return abortResponse(.localReset)
+        }
+        router?.abandon()
+        if reply.closesConnection { wire.closeAfterResponse() }
+        let taken = worker.headers.take()
+        let head = taken.takeUnretainedValue()
+        var body = ByteBuffer()
+        settings.localReplies.render(reply, for: self, head: head, body: &body)
+        let isHead = request[.method]?.equals("HEAD") ?? false
+        let hasBody = !body.isEmpty && !isHead
+        sendResponseHead(head, endStream: !hasBody)
+        if hasBody { sendResponseData(body.bytes, endStream: true) }
+        worker.headers.give(taken)
+    }
+
+    // MARK: Flow control
+
+    package func responseBlocked() { router?.pauseResponse() }
+    package func responseUnblocked() { router?.resumeResponse() }
+
+    // MARK: Timers
+
+    private func noteActivity() { lastActivity = loop.now }
+
+    private func replaceIdleTimeout(_ timeout: Nanoseconds) {
+        loop.cancel(&idleTimer)
+        idleTimeout = timeout == .zero ? nil : timeout
+        if let idleTimeout { idleTimer = loop.arm(self, Timer.idle, after: idleTimeout) }
+    }
+
+    package func timerFired(_ kind: UInt8) {
+        guard !isFinished else { return }
+        switch kind {
+        case Timer.idle: idleTimerFired()
+        case Timer.headers:
+            headersTimer = .none
+            settings.stats.downstreamRqHeaderTimeout.add()
+            sendLocalReply(.requestTimeout(details: "request_header_timeout"))
+        case Timer.request:
+            requestTimer = .none
+            settings.stats.downstreamRqTimeout.add()
+            sendLocalReply(.requestTimeout(details: "request_overall_timeout"))
+        default:
+            durationTimer = .none
+            settings.stats.downstreamRqMaxDurationReached.add()
+            info.flags.insert(.durationTimeout)
+            sendLocalReply(.maxDurationExceeded(requestComplete: isRequestComplete))
+        }
+    }
+
+    private func idleTimerFired() {
+        idleTimer = .none
+        guard let idleTimeout else { return }
+        // Activity only notes the time; the timer finds out here how much is left.
+        let quiet = loop.now - lastActivity
+        if quiet < idleTimeout {
+            let rest = Nanoseconds(idleTimeout.count - quiet.count)
+            idleTimer = loop.arm(self, Timer.idle, after: rest)
+            return
+        }
+        settings.stats.downstreamRqIdleTimeout.add()
+        info.flags.insert(.streamIdleTimeout)
+        // Before the response has begun the client hears why (envoy: stream_idle_timeout).
+        sendLocalReply(isRequestComplete ? .streamIdleTimeout : .streamIdleTimeoutInRequest)
+    }
+
+    // MARK: End
+
+    /// The one end of every stream: releases the upstream, logs, counts, and tells the manager.
+    private func finish() {
+        guard !isFinished else { return }
+        isFinished = true
+        loop.cancel(&idleTimer)
+        loop.cancel(&requestTimer)
+        loop.cancel(&headersTimer)
+        loop.cancel(&durationTimer)
+        router?.abandon()
+        info.end = loop.now
+        info.wireBytesReceived = wire.bytesReceived
+        info.wireBytesSent = wire.bytesSent
+        for filter in filters { filter.streamEnded(self) }
+        settings.requestEnded(info, now: loop.now)
+        for log in settings.accessLogs { log.log(formatContext()) }
+        filters.removeAll()
+        manager.streamEnded(self)
+    }
+
+    /// `:status` of a response head; zero where it is missing or no number.
+    package static func status(of head: HeaderMap) -> Int {
+        guard let text = head[.status], text.count == 3 else { return 0 }
+        return text.reduce(0) { $0 * 10 + (Int($1) - 0x30) }
+    }
+}

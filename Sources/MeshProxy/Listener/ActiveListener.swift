@@ -1,0 +1,150 @@
+import MeshConfig
+import MeshNet
+import MeshRuntime
+
+/// One listener on one worker: accepts, lets listener filters look, chooses the filter chain.
+final class ActiveListener: ListenerDelegate {
+    unowned let worker: Worker
+    let config: ListenerConfig
+    /// As statistics name it: the address with `:` and brackets as `_`, or the configured prefix.
+    private let stats: ListenerStats
+    private let workerStats: ListenerWorkerStats
+    private let matcher: FilterChainMatcher
+    private let chains: [FilterChain]
+    private let defaultChain: FilterChain?
+    private let accessLogs: [AccessLogger]
+    private let keepAlive: SocketOptions?
+    private var listener: Listener?
+    private let localAddress: SocketAddress
+
+    init(
+        _ config: ListenerConfig,
+        statName: String,
+        worker: Worker,
+        localAddress: SocketAddress,
+        chains: [FilterChain],
+        defaultChain: FilterChain?,
+        accessLogs: [AccessLogger]
+    ) {
+        self.config = config
+        self.worker = worker
+        self.localAddress = localAddress
+        self.chains = chains
+        self.defaultChain = defaultChain
+        self.accessLogs = accessLogs
+        keepAlive = config.tcpKeepalive.map { keepAlive in
+            var options = SocketOptions()
+            options.keepAlive = SocketOptions.KeepAlive(
+                probes: keepAlive.probes.map { Int32($0) },
+                idleSeconds: keepAlive.idleSeconds.map { Int32($0) },
+                intervalSeconds: keepAlive.intervalSeconds.map { Int32($0) }
+            )
+            return options
+        }
+        stats = ListenerStats(worker.stats, listener: statName)
+        workerStats = ListenerWorkerStats(worker.stats, listener: statName)
+        matcher = FilterChainMatcher(config.filterChains.map(\.match))
+    }
+
+    /// Begins to accept. Takes the socket.
+    func start(_ socket: Socket) throws(SystemError) {
+        listener = try Listener(socket: socket, loop: worker.loop, delegate: self)
+    }
+
+    func close() {
+        listener?.close()
+        listener = nil
+    }
+
+    // MARK: Accepting
+
+    func accepted(_ socket: Socket, from address: SocketAddress) {
+        let loop = worker.loop
+        if let keepAlive { loop.system.apply(keepAlive, to: socket) }
+        let local = loop.system.localAddress(of: socket) ?? localAddress
+        let info = ConnectionInfo(
+            remoteAddress: address,
+            localAddress: local,
+            start: loop.now,
+            startWall: worker.wallClock
+        )
+        info.id = worker.nextConnectionID()
+        info.listenerName = config.name
+        let facts = ConnectionFacts(localAddress: local, remoteAddress: address)
+        choose(socket, info, facts)
+    }
+
+    func acceptExhausted(_ error: SystemError) {
+        stats.downstreamCxOverflow.add()
+        worker.log.warning(
+            .connHandler,
+            "accept failed: listener=\(config.displayName): \(error.reason);"
+                + " raise the limit of open files (ulimit -n) or lower the load"
+        )
+    }
+
+    private func choose(_ socket: Socket, _ info: ConnectionInfo, _ facts: ConnectionFacts) {
+        guard let chain = matcher.match(facts).map({ chains[$0] }) ?? defaultChain else {
+            stats.noFilterChainMatch.add()
+            let stream = StreamInfo(connection: info, start: info.start, startWall: info.startWall)
+            stream.flags.insert(.noRouteFound)
+            stream.responseCodeDetails = "filter_chain_not_found"
+            log(stream)
+            return worker.loop.system.abort(socket)
+        }
+        info.filterChainName = chain.name
+        var secure: (any SecureTransport)?
+        if case .tls(let slot) = chain.transport {
+            secure = TLSSession(server: slot.load())
+        }
+        let served = DownstreamConnection(info, chain: chain, listener: self)
+        let connection = Connection(
+            accepted: socket,
+            loop: worker.loop,
+            secure: secure,
+            delegate: served
+        )
+        connection.outputHighWatermark = config.perConnectionBufferLimitBytes
+        do throws(SystemError) {
+            try connection.start(timeout: chain.handshakeTimeout)
+        } catch {
+            worker.log.warning(.connHandler, "connection lost: \(error)")
+        }
+    }
+
+    // MARK: Accounts
+
+    func connectionOpened() {
+        stats.downstreamCxTotal.add()
+        stats.downstreamCxActive.add()
+        workerStats.downstreamCxTotal.add()
+        workerStats.downstreamCxActive.add()
+    }
+
+    func handshakeTimedOut() { stats.downstreamCxTransportSocketConnectTimeout.add() }
+
+    func connectionEnded(_ info: ConnectionInfo, _ connection: Connection) {
+        stats.downstreamCxDestroy.add()
+        stats.downstreamCxActive.subtract()
+        workerStats.downstreamCxActive.subtract()
+        let lasted = worker.loop.now - info.start
+        stats.downstreamCxLengthMs.record(UInt64(max(0, lasted.milliseconds)))
+        guard !accessLogs.isEmpty else { return }
+        let stream = StreamInfo(connection: info, start: info.start, startWall: info.startWall)
+        stream.bytesReceived = connection.socketBytesReceived
+        stream.bytesSent = connection.socketBytesSent
+        stream.connectionTerminationDetails = info.terminationDetails
+        log(stream)
+    }
+
+    private func log(_ stream: StreamInfo) {
+        stream.end = worker.loop.now
+        for log in accessLogs { log.log(worker.context(of: stream, .notSet)) }
+    }
+
+    // MARK: Explaining
+
+    /// Which chain these facts lead to; nil where none.
+    func chainIndex(for facts: ConnectionFacts) -> Int? { matcher.match(facts) }
+    func chain(at index: Int?) -> FilterChain? { index.map { chains[$0] } ?? defaultChain }
+}

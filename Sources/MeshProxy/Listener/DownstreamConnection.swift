@@ -1,0 +1,82 @@
+import MeshConfig
+import MeshNet
+import MeshRuntime
+
+/// One accepted connection from its handshake to its end, whoever serves it: counts it, asks network
+/// RBAC, hands it to its filter chain's terminal filter, writes the listener's access log.
+final class DownstreamConnection: ConnectionDelegate, TimerTarget {
+    let info: ConnectionInfo
+    private let chain: FilterChain
+    private let listener: ActiveListener
+    /// Made once the connection is established; nil before, and where RBAC refused.
+    private var terminal: (any ConnectionDelegate)?
+    private var denied: Connection?
+    private var timer = TimerID.none
+
+    init(_ info: ConnectionInfo, chain: FilterChain, listener: ActiveListener) {
+        self.info = info
+        self.chain = chain
+        self.listener = listener
+        listener.connectionOpened()
+    }
+
+    private var worker: Worker { listener.worker }
+
+    func connectionEstablished(_ connection: Connection) {
+        if let tls = connection.tls {
+            info.tls = tls
+            if !tls.serverName.isEmpty { info.requestedServerName = tls.serverName }
+            if let session = connection.secure as? TLSSession {
+                chain.tlsStats?.established(session, tls)
+            }
+        }
+        for gate in chain.gates where !gate.admits(info) {
+            worker.log.debug(.rbac, "connection denied: \(info.terminationDetails)")
+            return deny(connection, after: gate.delayDeny)
+        }
+        let terminal = chain.makeTerminal(info, worker)
+        self.terminal = terminal
+        terminal?.connectionEstablished(connection)
+        if terminal == nil { connection.close() }
+    }
+
+    /// Closes a denied connection, after holding it for a while where so configured.
+    private func deny(_ connection: Connection, after delay: Nanoseconds) {
+        guard delay > .zero else { return connection.close() }
+        denied = connection
+        timer = worker.loop.arm(self, after: delay)
+    }
+
+    func timerFired(_ kind: UInt8) {
+        timer = .none
+        denied?.close()
+        denied = nil
+    }
+
+    func connection(_ connection: Connection, received bytes: Bytes) -> Int {
+        terminal?.connection(connection, received: bytes) ?? bytes.count
+    }
+
+    func connectionReadEnded(_ connection: Connection) { terminal?.connectionReadEnded(connection) }
+
+    func connectionOutputBlocked(_ connection: Connection) {
+        terminal?.connectionOutputBlocked(connection)
+    }
+
+    func connectionOutputUnblocked(_ connection: Connection) {
+        terminal?.connectionOutputUnblocked(connection)
+    }
+
+    func connectionClosed(_ connection: Connection, _ reason: ConnectionCloseReason) {
+        if terminal == nil, !connection.transportFailureReason.isEmpty {
+            info.transportFailureReason = connection.transportFailureReason
+        }
+        if case .tlsFailed = reason { chain.handshakeFailed(connection, info, worker) }
+        if case .connectTimeout = reason { listener.handshakeTimedOut() }
+        worker.loop.cancel(&timer)
+        denied = nil
+        terminal?.connectionClosed(connection, reason)
+        terminal = nil
+        listener.connectionEnded(info, connection)
+    }
+}

@@ -1,0 +1,52 @@
+import MeshConfig
+import MeshHTTP
+import MeshNet
+import MeshRuntime
+
+/// Turns the configuration of filter chains into what one worker runs.
+struct FilterChainCompiler {
+    let plan: AgentPlan
+    let worker: Worker
+    let listener: ListenerConfig
+    let listenerStatName: String
+
+    func compile(_ config: FilterChainConfig) -> FilterChain {
+        var gates: [NetworkRBAC] = []
+        var terminal = FilterChain.Terminal.nobody
+        for filter in config.filters {
+            switch filter {
+            case .rbac(let rbac): gates.append(NetworkRBAC(rbac, stats: worker.stats))
+            case .tcpProxy(let proxy):
+                terminal = .tcp(TCPProxySettings(proxy, plan: plan, worker: worker))
+            case .httpConnectionManager(let manager):
+                terminal = .http(
+                    HTTPConnectionManagerSettings(
+                        manager,
+                        listener: listener,
+                        listenerStatName: listenerStatName,
+                        chain: config,
+                        plan: plan,
+                        worker: worker
+                    )
+                )
+            }
+        }
+        let transport: DownstreamTransport
+        switch config.transportSocket {
+        case .rawBuffer: transport = .raw
+        case .tls(let tls): transport = .tls(plan.slot(tls))
+        }
+        var tlsStats: TLSHandshakeStats?
+        if case .tls = transport {
+            tlsStats = TLSHandshakeStats(worker.stats, prefix: "listener.\(listenerStatName)")
+        }
+        return FilterChain(
+            name: config.name,
+            transport: transport,
+            gates: gates,
+            terminal: terminal,
+            handshakeTimeout: config.transportSocketConnectTimeout.map { Nanoseconds($0) },
+            tlsStats: tlsStats
+        )
+    }
+}

@@ -1,0 +1,228 @@
+import MeshConfig
+import MeshHTTP
+import MeshNet
+import MeshRuntime
+
+/// An answer the proxy gives by itself (envoy: sendLocalReply).
+package struct LocalReply {
+    package var status: Int
+    package var body: String
+    /// `%RESPONSE_CODE_DETAILS%`.
+    package var detailsText: String
+    package var flags: ResponseFlags
+    package var closesConnection: Bool
+    /// `location` of a redirect.
+    package var location: String?
+    /// Adds `x-envoy-overloaded: true`.
+    package var isOverloaded: Bool
+    /// `x-envoy-attempt-count`, where the virtual host wants it.
+    package var attemptCount: Int?
+    /// Its header mutations apply: to direct responses and redirects.
+    package var route: RouteSelection?
+    /// Of a direct response (envoy: body_format).
+    package var format: SubstitutionFormatConfig?
+
+    package init(
+        status: Int,
+        body: String = "",
+        detailsText: String,
+        flags: ResponseFlags = [],
+        closesConnection: Bool = false,
+        location: String? = nil,
+        isOverloaded: Bool = false
+    ) {
+        self.status = status
+        self.body = body
+        self.detailsText = detailsText
+        self.flags = flags
+        self.closesConnection = closesConnection
+        self.location = location
+        self.isOverloaded = isOverloaded
+    }
+
+    package init(
+        status: Int,
+        body: StaticString,
+        details: StaticString,
+        flags: ResponseFlags = [],
+        closesConnection: Bool = false
+    ) {
+        self.init(
+            status: status,
+            body: body.description,
+            detailsText: details.description,
+            flags: flags,
+            closesConnection: closesConnection
+        )
+    }
+
+    // MARK: The proxy's own replies (docs/local-replies.md has the table)
+
+    static func requestTimeout(details: StaticString) -> LocalReply {
+        LocalReply(status: 408, body: "request timeout", details: details, closesConnection: true)
+    }
+
+    static var streamIdleTimeout: LocalReply {
+        LocalReply(
+            status: 504,
+            body: "stream timeout",
+            details: "stream_idle_timeout"
+        )
+    }
+    static var streamIdleTimeoutInRequest: LocalReply {
+        LocalReply(
+            status: 408,
+            body: "stream timeout",
+            details: "stream_idle_timeout",
+            closesConnection: true
+        )
+    }
+
+    static func maxDurationExceeded(requestComplete: Bool) -> LocalReply {
+        LocalReply(
+            status: requestComplete ? 504 : 408,
+            body: "downstream duration timeout",
+            details: "max_duration_timeout"
+        )
+    }
+
+    static var routeNotFound: LocalReply {
+        LocalReply(
+            status: 404,
+            body: "",
+            details: "route_not_found",
+            flags: .noRouteFound
+        )
+    }
+    static var missingHost: LocalReply {
+        LocalReply(
+            status: 400,
+            body: "",
+            details: "missing_host_header",
+            closesConnection: true
+        )
+    }
+    static var upgradeFailed: LocalReply {
+        LocalReply(
+            status: 403,
+            body: "",
+            details: "upgrade_failed",
+            closesConnection: true
+        )
+    }
+    static var noHealthyUpstream: LocalReply {
+        LocalReply(
+            status: 503,
+            body: "no healthy upstream",
+            details: "no_healthy_upstream",
+            flags: .noHealthyUpstream
+        )
+    }
+
+    static func clusterNotFound(status: Int) -> LocalReply {
+        LocalReply(status: status, body: "", details: "cluster_not_found", flags: .noClusterFound)
+    }
+
+    /// No attempt is left and the last one ended without a response.
+    static func upstreamReset(
+        _ reason: StreamResetReason,
+        transportFailure: String,
+        attempts: Int,
+        flags: ResponseFlags
+    ) -> LocalReply {
+        let retried = attempts > 1 ? "retried and the latest " : ""
+        let body =
+            "upstream connect error or disconnect/reset before headers. \(retried)reset reason: "
+            + reason.text.description
+        var details = "upstream_reset_before_response_started{" + reason.detail
+        if !transportFailure.isEmpty { details += "|" + Self.underscored(transportFailure) }
+        return LocalReply(
+            status: reason == .protocolError ? 502 : 503,
+            body: body,
+            detailsText: details + "}",
+            flags: flags,
+            isOverloaded: reason == .overflow
+        )
+    }
+
+    static func upstreamTimeout(perTry: Bool, isIdle: Bool) -> LocalReply {
+        let details: StaticString =
+            perTry
+            ? "upstream_per_try_timeout"
+            : isIdle ? "upstream_per_try_idle_timeout" : "response_timeout"
+        return LocalReply(
+            status: 504,
+            body: "upstream request timeout",
+            details: details,
+            flags: .upstreamRequestTimeout
+        )
+    }
+
+    static var absolutePathRejected: LocalReply {
+        LocalReply(
+            status: 404,
+            body: "",
+            details: "absolute_path_rejected"
+        )
+    }
+    static var pathNormalizationFailed: LocalReply {
+        LocalReply(
+            status: 400,
+            body: "",
+            details: "path_normalization_failed"
+        )
+    }
+    static var unexpectedUnderscore: LocalReply {
+        LocalReply(
+            status: 400,
+            body: "Bad Request",
+            details: "http1.unexpected_underscore",
+            flags: .downstreamProtocolError,
+            closesConnection: true
+        )
+    }
+
+    static func redirect(status: Int, _ location: consuming ByteBuffer) -> LocalReply {
+        LocalReply(
+            status: status,
+            detailsText: "direct_response",
+            location: String(bytes: location.bytes)
+        )
+    }
+
+    static func direct(_ response: DirectResponse, for head: HeaderMap) -> LocalReply {
+        var reply = LocalReply(
+            status: response.status,
+            body: String(decoding: response.body, as: UTF8.self),
+            detailsText: "direct_response"
+        )
+        if response.hasLocation {
+            reply.location = String(bytes: RedirectLocation.same(head).bytes)
+        }
+        reply.format = response.format
+        return reply
+    }
+
+    /// Details and logs hold no white space, so that they stay one field.
+    static func underscored(_ text: String) -> String {
+        String(text.map { $0.isWhitespace ? "_" : $0 })
+    }
+}
+
+extension StreamResetReason {
+    /// As `%RESPONSE_CODE_DETAILS%` spells it.
+    package var detail: String { LocalReply.underscored(text.description) }
+
+    /// The response flag of an upstream that ended this way.
+    package var upstreamFlag: ResponseFlags {
+        switch self {
+        case .localReset, .localRefused: .localReset
+        case .remoteReset, .remoteRefused, .connectError: .upstreamRemoteReset
+        case .localConnectionFailure, .remoteConnectionFailure, .connectionTimeout:
+            .upstreamConnectionFailure
+        case .connectionTermination: .upstreamConnectionTermination
+        case .overflow: .upstreamOverflow
+        case .protocolError: .upstreamProtocolError
+        }
+    }
+}

@@ -1,0 +1,115 @@
+import MeshConfig
+import MeshHTTP
+import MeshNet
+import MeshRuntime
+
+/// Writes local replies: as the configuration wants them (envoy: local_reply_config), or as gRPC
+/// understands them.
+package final class LocalReplyRenderer {
+    private struct Mapper {
+        let filter: AccessLogFilter
+        let status: Int?
+        let body: [UInt8]?
+        let format: BodyFormat?
+        let headers: HeaderMutation
+    }
+
+    private let mappers: [Mapper]
+    private let format: BodyFormat?
+
+    init(_ config: LocalReplyConfig?, runtime: RuntimeConfig, _ environment: FormatEnvironment) {
+        mappers =
+            config?.mappers.map { mapper in
+                Mapper(
+                    filter: AccessLogFilter(mapper.filter, runtime: runtime),
+                    status: mapper.status,
+                    body: mapper.body,
+                    format: mapper.bodyFormatOverride.map { BodyFormat($0, environment) },
+                    headers: HeaderMutation(add: mapper.headersToAdd, environment)
+                )
+            } ?? []
+        format = config?.bodyFormat.map { BodyFormat($0, environment) }
+    }
+
+    /// Fills `head` and `body`.
+    func render(
+        _ reply: LocalReply,
+        for stream: HTTPStream,
+        head: HeaderMap,
+        body: inout ByteBuffer
+    ) {
+        if GRPC.isRequest(stream.request) { return renderGRPC(reply, head) }
+        head.set(.status, decimal: reply.status)
+        if let location = reply.location { head.set(.location, location) }
+        if reply.isOverloaded { head.set(.envoyOverloaded, "true") }
+        if let attempts = reply.attemptCount { head.set(.envoyAttemptCount, decimal: attempts) }
+        reply.route?.route.mutateResponse(
+            head,
+            split: reply.route?.split,
+            context: { stream.formatContext(response: head) }
+        )
+        stream.info.responseCode = reply.status
+        stream.info.localReplyBody = reply.body
+        var used = format
+        body.append(reply.body)
+        let random = stream.worker.random.next()
+        for mapper in mappers
+        where mapper.filter.passes(stream.formatContext(response: head), random: { random }) {
+            if let status = mapper.status {
+                head.set(.status, decimal: status)
+                stream.info.responseCode = status
+            }
+            if let replacement = mapper.body {
+                body.clear()
+                replacement.withUnsafeBytes { body.append($0) }
+                stream.info.localReplyBody = String(bytes: body.bytes)
+            }
+            mapper.headers.apply(to: head) { stream.formatContext(response: head) }
+            used = mapper.format ?? format
+            break
+        }
+        var contentType = "text/plain"
+        if let chosen = reply.format.map({ BodyFormat($0, stream.worker.formats) }) ?? used {
+            body.clear()
+            chosen.append(to: &body, stream.formatContext(response: head))
+            contentType = chosen.contentType
+        }
+        guard !body.isEmpty else { return }
+        head.set(.contentLength, decimal: body.count)
+        if !head.contains(.contentType) { head.set(.contentType, contentType) }
+    }
+
+    /// gRPC reads its status from trailers, or from a head without a body
+    /// (envoy: Grpc::Utility::httpToGrpcStatus).
+    private func renderGRPC(_ reply: LocalReply, _ head: HeaderMap) {
+        head.set(.status, "200")
+        head.set(.contentType, "application/grpc")
+        head.set(.grpcStatus, decimal: Self.grpcStatus(of: reply.status))
+        if reply.isOverloaded { head.set(.envoyOverloaded, "true") }
+        if let attempts = reply.attemptCount { head.set(.envoyAttemptCount, decimal: attempts) }
+        if !reply.body.isEmpty { head.set(.grpcMessage, Self.percentEncoded(reply.body)) }
+    }
+
+    private static func grpcStatus(of status: Int) -> Int {
+        switch status {
+        case 400: 13
+        case 401: 16
+        case 403: 7
+        case 404: 12
+        case 429, 502, 503, 504: 14
+        default: 2
+        }
+    }
+
+    /// Everything outside printable ASCII, and `%`, as `%XX`.
+    private static func percentEncoded(_ text: String) -> String {
+        let digits = Array("0123456789ABCDEF")
+        return text.utf8.reduce(into: "") { result, byte in
+            if (0x20...0x7E).contains(byte), byte != UInt8(ascii: "%") {
+                result.unicodeScalars.append(Unicode.Scalar(byte))
+            } else {
+                result += "%\(digits[Int(byte >> 4)])\(digits[Int(byte & 15)])"
+            }
+        }
+    }
+}

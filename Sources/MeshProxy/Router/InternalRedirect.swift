@@ -1,0 +1,119 @@
+import MeshConfig
+import MeshHTTP
+import MeshNet
+import MeshRuntime
+
+/// Points a request at the URL of a redirect and chooses its route anew.
+enum InternalRedirect {
+    /// False, with the request as it was, where the policy or the URL does not allow it.
+    static func apply(
+        _ location: String,
+        _ policy: InternalRedirectConfig,
+        status: Int,
+        to stream: HTTPStream,
+        previous: RouteSelection?
+    ) -> Bool {
+        let stats = stream.settings.routerStats
+        guard let target = Target(location, relativeTo: stream.request) else {
+            stats.passthroughInternalRedirectBadLocation.add()
+            return false
+        }
+        let head = stream.request
+        let wasSecure = head[.scheme]?.equals("https") ?? false
+        let isSecure = target.scheme == "https"
+        if wasSecure != isSecure {
+            let keepsSafe = policy.predicates.contains {
+                if case .safeCrossScheme = $0 { true } else { false }
+            }
+            guard policy.allowsCrossScheme, !(keepsSafe && wasSecure) else {
+                stats.passthroughInternalRedirectUnsafeScheme.add()
+                return false
+            }
+        }
+        let before = (
+            authority: head.string(.authority) ?? "", path: head.string(.path) ?? "",
+            scheme: head.string(.scheme) ?? "", method: head.string(.method) ?? ""
+        )
+        func restore() {
+            head.set(.authority, before.authority)
+            head.set(.path, before.path)
+            head.set(.scheme, before.scheme)
+            head.set(.method, before.method)
+        }
+        head.set(.authority, target.authority)
+        head.set(.path, target.path)
+        head.set(.scheme, target.scheme)
+        // RFC 9110 §15.4.4: the answer to a POST lies elsewhere and is fetched.
+        if status == 303, before.method != "HEAD" { head.set(.method, "GET") }
+        let decision = stream.settings.routes.route(
+            head,
+            stream.info,
+            random: stream.worker.random.next()
+        )
+        guard case .route(let next) = decision else {
+            stats.passthroughInternalRedirectNoRoute.add()
+            restore()
+            return false
+        }
+        guard passes(policy.predicates, next, previous, stream) else {
+            stats.passthroughInternalRedirectPredicate.add()
+            restore()
+            return false
+        }
+        stream.redirected(to: next)
+        return true
+    }
+
+    private static func passes(
+        _ predicates: [InternalRedirectConfig.Predicate],
+        _ next: RouteSelection,
+        _ previous: RouteSelection?,
+        _ stream: HTTPStream
+    ) -> Bool {
+        predicates.allSatisfy { predicate in
+            switch predicate {
+            case .previousRoutes: !stream.hasVisited(next.route)
+            case .allowListedRoutes(let names): names.contains(next.route.name)
+            case .safeCrossScheme: true
+            }
+        }
+    }
+
+    /// An absolute URL, or an absolute path on the same host.
+    private struct Target {
+        var scheme: String
+        var authority: String
+        var path: String
+
+        init?(_ location: String, relativeTo head: HeaderMap) {
+            if location.hasPrefix("/") {
+                scheme = head.string(.scheme) ?? "http"
+                authority = head.string(.authority) ?? ""
+                path = location
+                return
+            }
+            guard let separator = location.range(of: "://") else { return nil }
+            scheme = location[..<separator.lowerBound].lowercased()
+            guard scheme == "http" || scheme == "https" else { return nil }
+            let rest = location[separator.upperBound...]
+            let end = rest.firstIndex { $0 == "/" || $0 == "?" } ?? rest.endIndex
+            authority = String(rest[..<end])
+            guard !authority.isEmpty else { return nil }
+            path = rest[end...].hasPrefix("/") ? String(rest[end...]) : "/" + rest[end...]
+            if let fragment = path.firstIndex(of: "#") { path = String(path[..<fragment]) }
+        }
+    }
+}
+
+extension String {
+    /// The first place of `text`; the standard library has this for collections of bytes only.
+    fileprivate func range(of text: StaticString) -> Range<String.Index>? {
+        let wanted = text.description
+        var at = startIndex
+        while at < endIndex {
+            if self[at...].hasPrefix(wanted) { return at..<index(at, offsetBy: wanted.count) }
+            at = index(after: at)
+        }
+        return nil
+    }
+}

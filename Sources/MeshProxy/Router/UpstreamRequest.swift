@@ -1,0 +1,216 @@
+import MeshHTTP
+import MeshNet
+import MeshRuntime
+
+/// One attempt at a request: from the pool's queue, through one upstream stream, to its end.
+///
+/// Translates what the pool and the codec say into the router's few events, and makes sure that after
+/// ``abandon()`` nothing of this attempt reaches anybody.
+package final class UpstreamRequest: PoolWaiter, ClientStreamDelegate, TimerTarget {
+    private enum State {
+        case waiting
+        case active(any ClientStream)
+        case ended
+    }
+
+    private unowned(unsafe) let router: RouterFilter
+    private unowned(unsafe) let stream: HTTPStream
+    private var state = State.waiting
+    private var ticket: PoolTicket?
+    private(set) var connection: UpstreamConnection?
+    /// The whole request has been handed to the upstream's codec.
+    private(set) var isRequestSent = false
+    private(set) var hasRequestBegun = false
+    private(set) var hasBodyBegun = false
+    /// Something of the response, informational heads included, has arrived.
+    private(set) var hasResponseBegun = false
+    private var isResponseHeadReceived = false
+    private var perTryTimer = TimerID.none
+    private var idleTimer = TimerID.none
+    private let idleTimeout: Nanoseconds
+
+    private enum Timer { static let perTry: UInt8 = 0, idle: UInt8 = 1 }
+
+    init(_ router: RouterFilter, stream: HTTPStream, idleTimeout: Nanoseconds) {
+        self.router = router
+        self.stream = stream
+        self.idleTimeout = idleTimeout
+    }
+
+    var isReady: Bool { if case .active = state { true } else { false } }
+    var isConnectionReused: Bool { connection?.isReused ?? false }
+    var isEnded: Bool { if case .ended = state { true } else { false } }
+    private var loop: EventLoop { stream.loop }
+
+    /// Where the attempt may be found again in the pool's queue.
+    func isQueued(as ticket: PoolTicket) {
+        if case .waiting = state { self.ticket = ticket }
+    }
+
+    // MARK: PoolWaiter
+
+    package func poolReady(_ upstream: any ClientStream, on connection: UpstreamConnection) {
+        ticket = nil
+        guard case .waiting = state else { return upstream.reset(.localReset) }
+        state = .active(upstream)
+        self.connection = connection
+        let info = stream.info
+        info.upstreamLocalAddress = connection.localAddress
+        info.upstreamTLS = connection.tls
+        info.upstreamConnectionID = connection.id
+        if idleTimeout > .zero { idleTimer = loop.arm(self, Timer.idle, after: idleTimeout) }
+        router.attemptReady(self, connection.endpoint)
+    }
+
+    package func poolFailed(_ failure: PoolFailure) {
+        ticket = nil
+        guard case .waiting = state else { return }
+        end()
+        stream.info.upstreamHost = failure.endpoint.address
+        router.attemptReset(
+            self,
+            failure.resetReason,
+            transportFailure: failure.transportFailureReason
+        )
+    }
+
+    // MARK: Sending
+
+    func send(head: HeaderMap, endStream: Bool) {
+        guard case .active(let upstream) = state else { return }
+        hasRequestBegun = true
+        stream.info.firstUpstreamByteSent = loop.now
+        if endStream { requestSent() }
+        upstream.sendHead(head, endStream: endStream)
+    }
+
+    func send(_ bytes: Bytes, endStream: Bool) {
+        guard case .active(let upstream) = state else { return }
+        hasBodyBegun = true
+        restartIdleTimer()
+        if endStream { requestSent() }
+        upstream.sendData(bytes, endStream: endStream)
+    }
+
+    func send(trailers: HeaderMap) {
+        guard case .active(let upstream) = state else { return }
+        requestSent()
+        upstream.sendTrailers(trailers)
+    }
+
+    private func requestSent() {
+        isRequestSent = true
+        stream.info.lastUpstreamByteSent = loop.now
+    }
+
+    /// The client has sent the whole request: the time allowed for this attempt begins
+    /// (envoy: per_try_timeout).
+    func requestComplete(perTryTimeout: Nanoseconds) {
+        guard perTryTimeout > .zero, perTryTimer.isNone, !isResponseHeadReceived, isReady else {
+            return
+        }
+        perTryTimer = loop.arm(self, Timer.perTry, after: perTryTimeout)
+    }
+
+    // MARK: ClientStreamDelegate
+
+    package func responseInformational(_ head: HeaderMap) {
+        noteResponse()
+        stream.sendInformational(head)
+    }
+
+    package func responseHead(_ head: HeaderMap, endStream: Bool) {
+        noteResponse()
+        isResponseHeadReceived = true
+        loop.cancel(&perTryTimer)
+        if endStream { responseEnded() }
+        router.responseHead(head, endStream: endStream, from: self)
+    }
+
+    package func responseData(_ bytes: Bytes, endStream: Bool) {
+        restartIdleTimer()
+        if endStream { responseEnded() }
+        router.responseData(bytes, endStream: endStream, from: self)
+    }
+
+    package func responseTrailers(_ trailers: HeaderMap) {
+        responseEnded()
+        router.responseTrailers(trailers, from: self)
+    }
+
+    package func responseReset(_ reason: StreamResetReason, detail: StaticString) {
+        guard !isEnded else { return }
+        recordWireBytes()
+        end()
+        let transportFailure =
+            reason == .protocolError ? detail.description : connection?.transportFailureReason ?? ""
+        router.attemptReset(self, reason, transportFailure: transportFailure)
+    }
+
+    package func requestBlocked() { stream.pauseRequest() }
+    package func requestUnblocked() { stream.resumeRequestReading() }
+
+    private func noteResponse() {
+        restartIdleTimer()
+        guard !hasResponseBegun else { return }
+        hasResponseBegun = true
+        stream.info.firstUpstreamByteReceived = loop.now
+    }
+
+    private func responseEnded() {
+        stream.info.lastUpstreamByteReceived = loop.now
+        recordWireBytes()
+        // With its request unfinished the stream is still to be given up; see ``abandon()``.
+        if isRequestSent { end() }
+    }
+
+    private func recordWireBytes() {
+        guard case .active(let upstream) = state else { return }
+        stream.info.upstreamWireBytesReceived &+= upstream.bytesReceived
+        stream.info.upstreamWireBytesSent &+= upstream.bytesSent
+    }
+
+    // MARK: Flow control
+
+    func pauseResponse() {
+        if case .active(let upstream) = state { upstream.pauseReading() }
+    }
+
+    func resumeResponse() {
+        if case .active(let upstream) = state { upstream.resumeReading() }
+    }
+
+    // MARK: End
+
+    package func timerFired(_ kind: UInt8) {
+        if kind == Timer.perTry { perTryTimer = .none } else { idleTimer = .none }
+        router.attemptTimedOut(self, isIdle: kind == Timer.idle)
+    }
+
+    private func restartIdleTimer() {
+        guard idleTimeout > .zero else { return }
+        loop.cancel(&idleTimer)
+        idleTimer = loop.arm(self, Timer.idle, after: idleTimeout)
+    }
+
+    private func end() {
+        state = .ended
+        loop.cancel(&perTryTimer)
+        loop.cancel(&idleTimer)
+    }
+
+    /// Gives the attempt up, wherever it is. Nobody hears of it again.
+    func abandon() {
+        switch state {
+        case .waiting:
+            if let ticket { ticket.pool?.cancel(ticket) }
+        case .active(let upstream):
+            recordWireBytes()
+            upstream.reset(.localReset)
+        case .ended:
+            return
+        }
+        ticket = nil
+        end()
+    }
+}
