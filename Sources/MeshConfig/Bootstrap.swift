@@ -30,6 +30,9 @@ package struct Bootstrap: Sendable {
             object.error("must be at most five minutes", at: "stats_flush_interval")
         }
         flushesStatsOnAdmin = object.bool("stats_flush_on_admin", default: false)
+        if object.bool("stats_flush_on_admin") == false {
+            object.error("must be true, or not be given", at: "stats_flush_on_admin")
+        }
         if flushesStatsOnAdmin, object.isPresent("stats_flush_interval") {
             object.error(
                 "only one of stats_flush_interval, stats_flush_on_admin may be given",

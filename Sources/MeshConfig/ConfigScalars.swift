@@ -274,7 +274,8 @@ extension ConfigObject {
 }
 
 extension Duration {
-    /// ProtoJSON's form, `-?digits[.digits]s`, within ±10,000 years; nil for anything else.
+    /// ProtoJSON's form, `-?digits[.digits]s`, within ±292 years (64 bits of nanoseconds, which is as
+    /// far as Envoy goes); nil for anything else.
     package init?(protoJSON text: String) {
         var digits = Substring(text)
         guard digits.popLast() == "s" else { return nil }
@@ -286,7 +287,7 @@ extension Duration {
                 && part.utf8.allSatisfy { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }
         }
         guard (1...2).contains(parts.count), parts.allSatisfy(isNumber),
-            let seconds = Int64(parts[0]), seconds <= 315_576_000_000
+            let seconds = Int64(parts[0]), seconds < 9_223_372_036
         else { return nil }
         var nanoseconds: Int64 = 0
         if parts.count == 2 {

@@ -129,7 +129,8 @@ package struct ListenerConfig: Sendable {
                 at: "bind_to_port"
             )
         }
-        if !(object.bool("enable_reuse_port") ?? object.bool("reuse_port") ?? true) {
+        let older = object.bool("reuse_port")
+        if object.bool("enable_reuse_port") ?? older == false {
             object.error(
                 "enable_reuse_port: false is not supported: every worker has a socket of its own",
                 at: object.isPresent("enable_reuse_port") ? "enable_reuse_port" : "reuse_port"
@@ -181,16 +182,9 @@ package struct ListenerConfig: Sendable {
         if filterChains.isEmpty, defaultFilterChain == nil {
             object.error("no filter chains specified")
         }
-        var names: Set<String> = []
         var seen: [FilterChainMatchConfig.Criterion: String] = [:]
         for (index, child) in object.objects("filter_chains").enumerated() {
             let chain = filterChains[index]
-            if !chain.name.isEmpty, !names.insert(chain.name).inserted {
-                child.error(
-                    "\(ConfigNode.quoted(chain.name)) is the name of another filter chain",
-                    at: "name"
-                )
-            }
             let label =
                 chain.name.isEmpty ? "filter_chains[\(index)]" : ConfigNode.quoted(chain.name)
             for criterion in chain.match.criteria {

@@ -68,6 +68,13 @@ package struct LoadBalancingConfig: Hashable, Sendable {
     }
 
     private static func decodeEnumeration(_ object: ConfigObject) -> Policy {
+        _ = object.atMostOne(
+            of: "ring_hash_lb_config",
+            "maglev_lb_config",
+            "original_dst_lb_config",
+            "least_request_lb_config",
+            "round_robin_lb_config"
+        )
         let roundRobin = object.object("round_robin_lb_config")
         let leastRequest = object.object("least_request_lb_config")
         roundRobin.map(SlowStart.refuse)

@@ -92,10 +92,7 @@ package struct StatsConfig: Sendable {
             }
             return value
         }
-        if zip(numbers, numbers.dropFirst()).contains(where: { $0 >= $1 }) {
-            object.error("must rise, each greater than the one before", at: "buckets")
-        }
         guard let match = object.requiredObject("match") else { return nil }
-        return HistogramBuckets(match: StringMatch(match), buckets: numbers)
+        return HistogramBuckets(match: StringMatch(match), buckets: numbers.sorted())
     }
 }

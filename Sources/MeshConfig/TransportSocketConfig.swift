@@ -60,14 +60,7 @@ private enum TransportSocketOpener {
 
     /// The message of a transport socket; nil for plain TCP and after an error.
     static func open(_ object: ConfigObject) -> (type: String, object: ConfigObject)? {
-        let name = object.requiredString("name")
-        if !object.isPresent("typed_config") {
-            // Envoy finds the extension by its name then; only the raw one has no settings.
-            if name != "envoy.transport_sockets.raw_buffer" {
-                object.error("typed_config is required")
-            }
-            return nil
-        }
+        _ = object.requiredString("name")
         guard let opened = object.typedConfig() else { return nil }
         return opened.type == raw ? nil : opened
     }

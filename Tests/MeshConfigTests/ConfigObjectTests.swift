@@ -95,7 +95,7 @@ private func expect(
     }
 
     @Test(arguments: [
-        "1", "s", "1m", "1.s", ".5s", "1.0000000001s", "1e3s", "--1s", "315576000001s", "1s ",
+        "1", "s", "1m", "1.s", ".5s", "1.0000000001s", "1e3s", "--1s", "9223372036s", "1s ",
     ])
     func `what is no duration is refused`(text: String) {
         #expect(Duration(protoJSON: text) == nil)
