@@ -278,4 +278,12 @@ struct TLSMesh {
         #expect(pair.server.info?.alpn == protocols.agreed)
         #expect(pair.client.info?.alpn == protocols.agreed)
     }
+
+    @Test func `only the configured chain is sent`() throws {
+        let pair = try mesh.pair()
+        #expect(pair.exchange())
+        let seen = try #require(pair.server.info?.peer)
+        #expect(seen.chainPEM == String(decoding: mesh.clientIdentity.certificate, as: UTF8.self))
+        #expect(seen.pem == seen.chainPEM)
+    }
 }

@@ -41,6 +41,7 @@ static inline int copenssl_ctx_use_store(SSL_CTX *ctx, X509_STORE *store) {
 }
 
 // Options whose macros are casts.
+static inline long copenssl_mode_no_auto_chain(void) { return SSL_MODE_NO_AUTO_CHAIN; }
 static inline uint64_t copenssl_op_no_renegotiation(void) { return SSL_OP_NO_RENEGOTIATION; }
 static inline uint64_t copenssl_op_no_ticket(void) { return SSL_OP_NO_TICKET; }
 static inline uint64_t copenssl_op_server_preference(void) { return SSL_OP_CIPHER_SERVER_PREFERENCE; }

@@ -182,12 +182,14 @@ struct TLSContextBuilder {
             number(settings.minVersion),
             number(settings.maxVersion)
         )
+        // NO_AUTO_CHAIN: only the configured chain is sent, as Envoy does. OpenSSL would else build
+        // one from the trust store in every handshake, and the peer would parse and keep our root.
         copenssl_ctx_set_mode(
             context,
             Int(
                 SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER
                     | SSL_MODE_RELEASE_BUFFERS
-            )
+            ) | copenssl_mode_no_auto_chain()
         )
         // A missing close_notify is told by whoever sees the end of the stream.
         var options =
