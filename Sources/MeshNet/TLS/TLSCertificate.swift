@@ -8,6 +8,8 @@ struct TLSCertificate {
     /// Leaf first.
     let chain: [CertificateInfo]
     let path: String
+    /// Of the secret; empty where it has none.
+    let name: String
     /// NID of the elliptic curve of an EC key; nil for RSA and others.
     let curve: Int32?
     /// DNS names that this certificate serves: its DNS SANs, or its common name where it has no SAN.
@@ -45,6 +47,7 @@ struct TLSCertificateLoader {
                 leaf: nil,
                 chain: [],
                 path: source.path,
+                name: source.name,
                 curve: nil,
                 serverNames: []
             )
@@ -71,6 +74,7 @@ struct TLSCertificateLoader {
             leaf: leaf,
             chain: chain,
             path: source.path,
+            name: source.name,
             curve: curve,
             serverNames: hasNames
                 ? chain[0].dnsSANs : CertificateParser.commonName(leaf).map { [$0] } ?? []

@@ -77,6 +77,27 @@ package final class TLSContext: @unchecked Sendable {
     /// Our certificates, leaf first in each chain.
     package var chains: [[CertificateInfo]] { certificates.filter(\.isPresent).map(\.chain) }
 
+    /// When certificates expire, in seconds since 1970, by the names under which Envoy's stats
+    /// `ssl.certificate.<name>.expiration_unix_time_seconds` have them.
+    package var expirations: [(name: String, seconds: Int64)] {
+        var list: [(name: String, seconds: Int64)] = []
+        for certificate in certificates {
+            guard let leaf = certificate.chain.first else { continue }
+            list.append(
+                (Self.statName(certificate.name, "unnamed_cert"), leaf.notAfter.seconds)
+            )
+        }
+        if let trust, let authority = authorities.first {
+            list.append((Self.statName(trust.name, "unnamed_ca_cert"), authority.notAfter.seconds))
+        }
+        return list
+    }
+
+    /// Envoy adds the first half of the SHA-256 of the (then empty) name.
+    private static func statName(_ name: String, _ fallback: String) -> String {
+        name.isEmpty ? "\(fallback)_e3b0c442" : name
+    }
+
     /// The paths the chains came from, in the order of ``chains``.
     package var chainPaths: [String] { certificates.filter(\.isPresent).map(\.path) }
 

@@ -43,6 +43,7 @@ struct TLSContextBuilder {
                         leaf: nil,
                         chain: [],
                         path: "",
+                        name: "",
                         curve: nil,
                         serverNames: []
                     )

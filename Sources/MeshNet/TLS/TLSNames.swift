@@ -11,7 +11,7 @@ enum TLSNames {
         }
     }
 
-    static func group(_ name: String) -> StaticString? {
+    static func group(_ name: String) -> String? {
         switch name {
         case "X25519": "X25519"
         case "prime256v1": "P-256"
@@ -23,7 +23,7 @@ enum TLSNames {
         }
     }
 
-    static func signature(_ ssl: OpaquePointer) -> StaticString? {
+    static func signature(_ ssl: OpaquePointer) -> String? {
         var hash: Int32 = 0
         var kind: Int32 = 0
         guard copenssl_peer_signature_hash(ssl, &hash) == 1,

@@ -173,14 +173,14 @@ package final class TLSSession: SecureTransport {
         return Bytes(start: data, count: Int(length))
     }
 
-    /// The key agreement group of the handshake as OpenSSL names it, e.g. `X25519`.
-    package var group: StaticString? {
+    /// The key agreement group of the handshake under BoringSSL's name, e.g. `P-256`.
+    package var group: String? {
         guard let name = copenssl_group_name(ssl) else { return nil }
         return TLSNames.group(String(cString: name))
     }
 
     /// The algorithm of the peer's (a server: our own) signature, by its RFC 8446 name.
-    package var signatureAlgorithm: StaticString? { TLSNames.signature(ssl) }
+    package var signatureAlgorithm: String? { TLSNames.signature(ssl) }
 
     /// The stream ended: before the handshake's end that is a failure. Returns the status.
     package func inputEnded() -> TLSStatus {

@@ -91,6 +91,8 @@ package struct TLSCertificateSource: Sendable {
     package var pkcs12: [UInt8]?
     /// Where the chain came from, for people.
     package var path: String
+    /// The secret's name; empty for a certificate in place.
+    package var name = ""
 
     package init(
         chain: [UInt8] = [],
@@ -112,6 +114,8 @@ package struct TLSTrust: Sendable {
     /// PEM: certificates, and revocation lists if any.
     package var authorities: [UInt8] = []
     package var authoritiesPath = "<inline>"
+    /// The secret's name; empty for a context in place.
+    package var name = ""
     /// PEM: revocation lists.
     package var revocationLists: [UInt8] = []
     /// SHA-256 of acceptable certificates; with ``publicKeyHashes``, either list suffices.

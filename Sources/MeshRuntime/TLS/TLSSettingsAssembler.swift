@@ -32,6 +32,8 @@ struct TLSSettingsAssembler {
         var path: ConfigPath
         var position: ConfigPosition
         var prefix = ""
+        /// The secret's name; empty for what stands in place.
+        var name = ""
     }
 
     init(place: ConfigPlace, staticSecrets: [String: SecretConfig], files: any ConfigFiles) {
@@ -164,7 +166,9 @@ struct TLSSettingsAssembler {
                 )
                 return nil
             }
-            return (secret, Blame(secret.place), false)
+            blame = Blame(secret.place)
+            blame.name = reference.name
+            return (secret, blame, false)
         case .file(let path, let directory):
             fileSecrets.insert(reference.name)
             watched.insert(directory.map { .directory($0) } ?? .file(path))
@@ -172,6 +176,7 @@ struct TLSSettingsAssembler {
             let file = SecretFileConfig.read(bytes, path: path)
             for text in file.problems { problem(blame, text) }
             blame.prefix = "secret \"\(reference.name)\" of \(path): "
+            blame.name = reference.name
             if let secret = file.secrets.first(where: { $0.name == reference.name }) {
                 return (secret, blame, true)
             }
@@ -199,6 +204,7 @@ struct TLSSettingsAssembler {
         source.chain = load(config.chain, blame, "certificate_chain")
         source.privateKey = load(config.privateKey, blame, "private_key")
         source.path = config.chain?.path ?? config.pkcs12?.path ?? "<inline>"
+        source.name = blame.name
         if let password = config.password {
             source.password = load(password, blame, "password")
             // Editors end files with a newline; a password does not.
@@ -221,6 +227,7 @@ struct TLSSettingsAssembler {
         var trust = TLSTrust()
         trust.authorities = load(config.trustedCA, blame, "trusted_ca")
         trust.authoritiesPath = config.trustedCA?.path ?? "<inline>"
+        trust.name = blame.name
         trust.revocationLists = load(config.crl, blame, "crl")
         trust.certificateHashes = config.certificateHashes
         trust.publicKeyHashes = config.publicKeyHashes
