@@ -10,8 +10,7 @@ let swift: [SwiftSetting] = [
     .enableUpcomingFeature("MemberImportVisibility"),
     .unsafeFlags(
         ["-enforce-exclusivity=unchecked", "-enable-cmo-everything"],
-        .when(configuration: .release)
-    ),
+        .when(configuration: .release)),
 ]
 
 // The Swift runtime is linked into the binary: a third less memory, nothing to install beside it.
@@ -39,8 +38,7 @@ let package = Package(
         .target(name: "CLinux"),
         .target(
             name: "COpenSSL",
-            linkerSettings: [.linkedLibrary("ssl"), .linkedLibrary("crypto")]
-        ),
+            linkerSettings: [.linkedLibrary("ssl"), .linkedLibrary("crypto")]),
         .target(name: "CRE2", linkerSettings: [.linkedLibrary("re2")]),
         .target(name: "CAres", dependencies: ["CLinux"], linkerSettings: [.linkedLibrary("cares")]),
         .target(name: "CYAML", linkerSettings: [.linkedLibrary("yaml")]),
@@ -51,18 +49,10 @@ let package = Package(
         module("MeshHTTP", ["MeshNet"]),
         module("MeshConfig", ["MeshNet", "CRE2", "CYAML"]),
         module("MeshRuntime", ["CLinux", "MeshNet", "MeshHTTP", "MeshConfig", "CRE2"]),
-        module(
-            "MeshProxy",
-            ["MeshNet", "MeshHTTP", "MeshConfig", "MeshRuntime"],
-            exclude: ["Main"]
-        ),
+        module("MeshProxy", ["MeshNet", "MeshHTTP", "MeshConfig", "MeshRuntime"], exclude: ["Main"]),
         .executableTarget(
-            name: "MeshProxyMain",
-            dependencies: ["MeshProxy"],
-            path: "Sources/MeshProxy/Main",
-            swiftSettings: swift,
-            linkerSettings: executable
-        ),
+            name: "MeshProxyMain", dependencies: ["MeshProxy"], path: "Sources/MeshProxy/Main",
+            swiftSettings: swift, linkerSettings: executable),
 
         // Test support; no product links it.
         module("MeshSimulation", ["MeshNet", "MeshHTTP"]),
