@@ -49,7 +49,7 @@ let package = Package(
         module("MeshHTTP", ["MeshNet"]),
         module("MeshConfig", ["MeshNet", "CRE2", "CYAML"]),
         module("MeshRuntime", ["CLinux", "MeshNet", "MeshHTTP", "MeshConfig", "CRE2"]),
-        module("MeshProxy", ["MeshNet", "MeshHTTP", "MeshConfig", "MeshRuntime"], exclude: ["Main"]),
+        module("MeshProxy", ["CLinux", "MeshNet", "MeshHTTP", "MeshConfig", "MeshRuntime"], exclude: ["Main"]),
         .executableTarget(
             name: "MeshProxyMain", dependencies: ["MeshProxy"], path: "Sources/MeshProxy/Main",
             swiftSettings: swift, linkerSettings: executable),

@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "CLinux.h"
 
+#include <malloc.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -28,4 +29,10 @@ void clinux_name_thread(const char *name) {
 
 int clinux_thread_id(void) {
     return (int)syscall(SYS_gettid);
+}
+
+void clinux_heap(uint64_t *used, uint64_t *total) {
+    struct mallinfo2 info = mallinfo2();
+    *used = info.uordblks + info.hblkhd;
+    *total = info.arena + info.hblkhd;
 }

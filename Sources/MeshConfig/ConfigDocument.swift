@@ -6,12 +6,23 @@ package enum ConfigDocument {
         fileName: String,
         diagnostics: ConfigDiagnostics
     ) -> ConfigObject? {
+        node(text, fileName, diagnostics).map { ConfigObject($0, diagnostics: diagnostics) }
+    }
+
+    /// The document as a plain value; nil after a syntax error.
+    package static func value(_ text: [UInt8], fileName: String) -> ConfigValue? {
+        node(text, fileName, ConfigDiagnostics()).map { ConfigValue($0) }
+    }
+
+    private static func node(
+        _ text: [UInt8],
+        _ fileName: String,
+        _ diagnostics: ConfigDiagnostics
+    ) -> ConfigNode? {
         let isYAML = fileName.hasSuffix(".yaml") || fileName.hasSuffix(".yml")
-        let node =
-            isYAML
+        return isYAML
             ? YAMLParser.parse(text, diagnostics: diagnostics)
             : JSONParser.parse(text, diagnostics: diagnostics)
-        return node.map { ConfigObject($0, diagnostics: diagnostics) }
     }
 
     /// JSON in a string: for tests and configuration made by the program itself.

@@ -33,4 +33,7 @@ void clinux_name_thread(const char *name);
 /// The kernel's number of the calling thread.
 int clinux_thread_id(void);
 
+/// Bytes of the C heap in use, and held from the kernel.
+void clinux_heap(uint64_t *used, uint64_t *total);
+
 #endif

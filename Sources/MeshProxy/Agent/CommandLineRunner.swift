@@ -39,6 +39,9 @@ package enum CommandLineRunner {
         let files = DiskFiles()
         let (bootstrap, diagnostics) = load(options, files)
         guard let bootstrap else { throw refusal(options, diagnostics) }
+        let text = (try? files.read(options.configPath)) ?? []
+        let configuration =
+            ConfigDocument.value(text, fileName: options.configPath) ?? .object(.init([]))
         do {
             let loop = EventLoop(system: try LinuxSystem())
             let workers = WorkerGroup(workerCount: options.concurrency ?? processors)
@@ -60,7 +63,8 @@ package enum CommandLineRunner {
                 options: options,
                 loop: loop,
                 secrets: secrets,
-                registry: planner.registry
+                registry: planner.registry,
+                configuration: configuration
             )
             try agent.start(signalSet: signals)
             agent.run()

@@ -10,15 +10,19 @@ import Synchronization
 /// Life: ``start()`` → serving → ``drain()`` on SIGTERM or SIGINT → the loop ends when the last
 /// connection has, or when the drain's time is over.
 package final class ProxyAgent: TimerTarget, FileWatcherDelegate {
-    private let plan: AgentPlan
-    private let options: Options
-    private let loop: EventLoop
-    private let secrets: SecretStore
-    private let registry: ClusterRegistry
+    let plan: AgentPlan
+    let options: Options
+    let loop: EventLoop
+    let secrets: SecretStore
+    let registry: ClusterRegistry
+    private let configuration: ConfigValue
     private var threads: [WorkerThreadBox] = []
     private var logThread: WorkerThreadBox?
     private var watcher: FileWatcher?
     private var signals: SignalListener?
+    private var discovery: DNSDiscovery?
+    private var admin: AdminServer?
+    private var gauges: ServerGauges?
     package private(set) var listening: [ListeningAddress] = []
     private var drainTimer = TimerID.none
     private var drainDeadline: Instant?
@@ -28,6 +32,8 @@ package final class ProxyAgent: TimerTarget, FileWatcherDelegate {
 
     /// In-flight requests get this long after SIGTERM unless `--drain-time-s` says otherwise.
     package static let drainTimeDefault = Nanoseconds.seconds(5)
+    /// How long the first answers of name servers are waited for.
+    private static let firstResolutionLimit = Nanoseconds.seconds(5)
     /// How often a draining agent looks whether it is done.
     private static let drainPoll = Nanoseconds.milliseconds(20)
     /// Session ticket keys live for two of these: one as the current, one as the previous key.
@@ -50,13 +56,15 @@ package final class ProxyAgent: TimerTarget, FileWatcherDelegate {
         options: Options,
         loop: EventLoop,
         secrets: SecretStore,
-        registry: ClusterRegistry
+        registry: ClusterRegistry,
+        configuration: ConfigValue
     ) {
         self.plan = plan
         self.options = options
         self.loop = loop
         self.secrets = secrets
         self.registry = registry
+        self.configuration = configuration
     }
 
     private var log: Log { plan.process.log }
@@ -72,6 +80,15 @@ package final class ProxyAgent: TimerTarget, FileWatcherDelegate {
         } catch {
             throw AgentError("start failed: \(error)")
         }
+        try startAdmin()
+        try startDiscovery()
+        gauges = ServerGauges(
+            plan.process,
+            loop: loop,
+            workers: plan.workers.workerCount,
+            interval: Nanoseconds(plan.bootstrap.statsFlushInterval),
+            firstExpiry: { [unowned self] in firstCertificateExpiry }
+        )
         try startLogThread()
         for index in 0..<plan.workers.workerCount {
             try startWorker(index, sockets.map { $0[index] })
@@ -152,6 +169,44 @@ package final class ProxyAgent: TimerTarget, FileWatcherDelegate {
         }
     }
 
+    private func startAdmin() throws(AgentError) {
+        guard let config = plan.bootstrap.admin, let address = config.address else { return }
+        do throws(SystemError) {
+            admin = try AdminServer(
+                address,
+                loop: loop,
+                admin: Admin(adminState(configuration, config))
+            )
+        } catch {
+            throw AgentError("admin failed: \(address): \(error.reason); is the address in use?")
+        }
+    }
+
+    /// Names are resolved before the first request, but a name server that is silent holds up nothing
+    /// for long: requests are then answered with 503 until it speaks.
+    private func startDiscovery() throws(AgentError) {
+        var seed: UInt64 = 0
+        withUnsafeMutableBytes(of: &seed) { loop.system.fill(random: $0) }
+        let discovery = DNSDiscovery(
+            loop: loop,
+            stats: WorkerStats(plan.process.registry, index: plan.workers.workerCount),
+            seed: seed
+        )
+        do throws(SystemError) {
+            try discovery.start(
+                zip(plan.bootstrap.clusters, plan.clusters).map { (config: $0, plan: $1) }
+            )
+        } catch {
+            throw AgentError("DNS failed: \(error)")
+        }
+        discovery.resolveInitially(limit: Self.firstResolutionLimit)
+        self.discovery = discovery
+    }
+
+    private var firstCertificateExpiry: WallTime? {
+        secrets.slots.flatMap { $0.load().chains.joined() }.map(\.notAfter).min()
+    }
+
     /// Logs have a thread of their own: a slow disk stops nobody else.
     private func startLogThread() throws(AgentError) {
         let writer = plan.process.logWriter
@@ -225,6 +280,12 @@ package final class ProxyAgent: TimerTarget, FileWatcherDelegate {
         plan.process.isDraining = true
         plan.workers.postAll { $0.drain() }
         drainTimer = loop.arm(self, Timer.drain, after: Self.drainPoll)
+    }
+
+    /// Ends the process at once (admin: /quitquitquit).
+    package func quit() {
+        log.info(.main, "quit was requested")
+        drain()
     }
 
     /// Stops accepting without ending the process (admin: /drain_listeners).

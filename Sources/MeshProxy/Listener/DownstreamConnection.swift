@@ -18,6 +18,7 @@ final class DownstreamConnection: ConnectionDelegate, TimerTarget {
         self.chain = chain
         self.listener = listener
         listener.connectionOpened()
+        listener.worker.plan.process.connectionOpened()
     }
 
     private var worker: Worker { listener.worker }
@@ -78,5 +79,6 @@ final class DownstreamConnection: ConnectionDelegate, TimerTarget {
         terminal?.connectionClosed(connection, reason)
         terminal = nil
         listener.connectionEnded(info, connection)
+        worker.plan.process.connectionClosed()
     }
 }

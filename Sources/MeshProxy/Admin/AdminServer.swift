@@ -1,0 +1,163 @@
+import MeshHTTP
+import MeshNet
+import MeshRuntime
+
+/// The admin port: HTTP/1.1 on the control thread's loop, so that an expensive answer stalls no traffic.
+final class AdminServer: ListenerDelegate {
+    private let loop: EventLoop
+    private let admin: Admin
+    private let headers = HeaderMapPool()
+    private var listener: Listener?
+    private var date = DateHeader()
+    let address: SocketAddress
+
+    /// The admin answers people and scrapers; more connections than this are not theirs.
+    private static let connectionsMax = 256
+    fileprivate var connections = 0
+
+    init(_ address: SocketAddress, loop: EventLoop, admin: Admin) throws(SystemError) {
+        self.loop = loop
+        self.admin = admin
+        var options = ListenOptions()
+        options.reusePort = false
+        let socket = try loop.system.listen(on: address, options: options)
+        self.address = loop.system.localAddress(of: socket) ?? address
+        listener = try Listener(socket: socket, loop: loop, delegate: self)
+    }
+
+    func accepted(_ socket: Socket, from address: SocketAddress) {
+        guard connections < Self.connectionsMax else { return loop.system.close(socket) }
+        let served = AdminConnection(self, headers)
+        let connection = Connection(accepted: socket, loop: loop, secure: nil, delegate: served)
+        connections += 1
+        do throws(SystemError) { try connection.start() } catch { connections -= 1 }
+    }
+
+    func acceptExhausted(_ error: SystemError) {
+        Log.shared.warning(.admin, "accept failed: \(error.reason)")
+    }
+
+    fileprivate func respond(to request: AdminRequest) -> AdminResponse {
+        admin.respond(to: request)
+    }
+
+    fileprivate func appendDate(to head: HeaderMap) {
+        date.withText(at: loop.system.wallClock()) { head.append(.date, $0) }
+    }
+}
+
+/// One connection to the admin port.
+private final class AdminConnection: ConnectionDelegate, ServerCodecDelegate {
+    private let server: AdminServer
+    private let headers: HeaderMapPool
+    private var codec: HTTP1ServerCodec?
+    private var connection: Connection?
+
+    init(_ server: AdminServer, _ headers: HeaderMapPool) {
+        self.server = server
+        self.headers = headers
+    }
+
+    func connectionEstablished(_ connection: Connection) {
+        self.connection = connection
+        codec = HTTP1ServerCodec(
+            sink: connection,
+            delegate: self,
+            settings: HTTP1Settings(),
+            pool: headers
+        )
+    }
+
+    func connection(_ connection: Connection, received bytes: Bytes) -> Int {
+        codec?.received(bytes) ?? bytes.count
+    }
+
+    func connectionReadEnded(_ connection: Connection) { codec?.receivedEnd() }
+    func connectionOutputBlocked(_ connection: Connection) { codec?.outputBlocked() }
+    func connectionOutputUnblocked(_ connection: Connection) { codec?.outputUnblocked() }
+
+    func connectionClosed(_ connection: Connection, _ reason: ConnectionCloseReason) {
+        codec?.connectionClosed(.connectionTermination)
+        codec = nil
+        self.connection = nil
+        server.connections -= 1
+    }
+
+    func openStream(_ stream: any ServerStream) -> any ServerStreamDelegate {
+        AdminStream(server, stream, headers)
+    }
+
+    func closeAfterFlush() { connection?.closeAfterFlush() }
+}
+
+/// One request to the admin port: collected whole, answered whole.
+private final class AdminStream: ServerStreamDelegate {
+    private let server: AdminServer
+    private let wire: any ServerStream
+    private let headers: HeaderMapPool
+    private var method = ""
+    private var target = ""
+    private var body: [UInt8] = []
+    private var isAnswered = false
+
+    /// Largest request body: a request to explain is a few KiB.
+    private static let bodyBytesMax = 1 << 20
+
+    init(_ server: AdminServer, _ wire: any ServerStream, _ headers: HeaderMapPool) {
+        self.server = server
+        self.wire = wire
+        self.headers = headers
+    }
+
+    func requestHead(_ head: HeaderMap, endStream: Bool) {
+        method = head.string(.method) ?? ""
+        target = head.string(.path) ?? ""
+        if endStream { answer() }
+    }
+
+    func requestData(_ bytes: Bytes, endStream: Bool) {
+        guard !isAnswered else { return }
+        guard body.count + bytes.count <= Self.bodyBytesMax else {
+            wire.closeAfterResponse()
+            return send(AdminResponse(status: 413, "Payload Too Large"))
+        }
+        body.append(contentsOf: bytes)
+        if endStream { answer() }
+    }
+
+    func requestTrailers(_ trailers: HeaderMap) { answer() }
+
+    func requestInvalid(_ error: CodecError) {
+        wire.closeAfterResponse()
+        send(AdminResponse(status: error.status, error.body.description))
+    }
+
+    private func answer() {
+        guard !isAnswered else { return }
+        send(server.respond(to: AdminRequest(method: method, target: target, body: body)))
+    }
+
+    private func send(_ response: consuming AdminResponse) {
+        guard !isAnswered else { return }
+        isAnswered = true
+        let taken = headers.take()
+        let head = taken.takeUnretainedValue()
+        head.append(.status, "\(response.status)")
+        head.append(.contentType, response.contentType)
+        for (name, value) in AdminResponse.headers {
+            head.append(HeaderName(name.description), value.description)
+        }
+        server.appendDate(to: head)
+        head.append(.server, "envoy")
+        let hasBody = !response.body.isEmpty && method != "HEAD"
+        head.append(.contentLength, "\(response.body.count)")
+        wire.sendHead(head, endStream: !hasBody)
+        if hasBody { wire.sendData(response.body.bytes, endStream: true) }
+        headers.give(taken)
+    }
+
+    func requestReset(_ reason: StreamResetReason) { isAnswered = true }
+    func responseSent() {}
+    func responseBlocked() {}
+    func responseUnblocked() {}
+}

@@ -1,0 +1,59 @@
+import MeshNet
+import MeshRuntime
+
+/// Stats about the process as a whole, kept by the control thread (envoy: `server.*`).
+final class ServerGauges: TimerTarget {
+    private let stats: ServerStats
+    private let registry: StatsRegistry
+    private let process: ProcessState
+    private let loop: EventLoop
+    private let interval: Nanoseconds
+    private let firstExpiry: () -> WallTime?
+    private var timer = TimerID.none
+
+    /// - Parameters:
+    ///   - interval: how often histograms begin a new interval (envoy: stats_flush_interval).
+    ///   - firstExpiry: when the first certificate in use expires.
+    init(
+        _ process: ProcessState,
+        loop: EventLoop,
+        workers: Int,
+        interval: Nanoseconds,
+        firstExpiry: @escaping () -> WallTime?
+    ) {
+        self.process = process
+        self.loop = loop
+        self.interval = interval
+        self.firstExpiry = firstExpiry
+        registry = process.registry
+        stats = ServerStats(WorkerStats(registry, index: workers))
+        stats.concurrency.set(UInt64(workers))
+        stats.live.set(1)
+        update()
+    }
+
+    func timerFired(_ kind: UInt8) {
+        registry.endHistogramInterval()
+        update()
+    }
+
+    private func update() {
+        let now = loop.system.wallClock()
+        stats.uptime.set(UInt64(max(0, now.seconds - process.startWall.seconds)))
+        stats.totalConnections.set(UInt64(max(0, process.openConnections)))
+        stats.live.set(process.isDraining ? 0 : 1)
+        // ServerInfo.State: LIVE 0, DRAINING 1.
+        stats.state.set(process.isDraining || process.isFailingHealthChecks ? 1 : 0)
+        let memory = ProcessMemory.read()
+        stats.memoryAllocated.set(memory.allocated)
+        stats.memoryHeapSize.set(memory.heap)
+        stats.memoryPhysicalSize.set(memory.physical)
+        if let expiry = firstExpiry() {
+            stats.daysUntilFirstCertExpiring.set(
+                UInt64(max(0, (expiry.seconds - now.seconds) / 86_400))
+            )
+        }
+        loop.cancel(&timer)
+        timer = loop.arm(self, after: interval)
+    }
+}
