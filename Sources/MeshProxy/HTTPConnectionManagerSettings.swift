@@ -72,25 +72,8 @@ package final class HTTPConnectionManagerSettings {
         )
         preparation = RequestPreparation(config, node: plan.bootstrap.node)
         finisher = ResponseFinisher(config)
-        var router = RouterConfig()
-        var filters: [any HTTPFilterFactory] = []
-        for filter in config.filters where !filter.isDisabled {
-            switch filter.kind {
-            case .router(let config): router = config
-            case .rbac(let rbac):
-                filters.append(
-                    RBACFilter(
-                        rbac,
-                        name: filter.name,
-                        position: filters.count,
-                        managerStatPrefix: config.statPrefix,
-                        stats: worker.stats
-                    )
-                )
-            }
-        }
-        self.router = router
-        self.filters = filters
+        router = config.router
+        filters = HTTPFilterChain.make(config, stats: worker.stats)
         let chain = filters
         routes = RouteTable(
             config.routes,

@@ -1,6 +1,7 @@
 import MeshConfig
 import MeshHTTP
 import MeshNet
+import MeshRuntime
 
 /// What a filter says after it has seen a part of a message.
 package enum FilterVerdict: Sendable {
@@ -35,7 +36,26 @@ extension HTTPFilter {
 package protocol HTTPFilterFactory: AnyObject {
     /// The filter's name in the configuration, e.g. `envoy.filters.http.rbac`.
     var name: String { get }
+    /// Off unless a route turns it on (envoy: HttpFilter.disabled).
+    var isDisabled: Bool { get }
     func filter(for stream: HTTPStream) -> any HTTPFilter
     /// Compiles what a route says of this filter (envoy: typed_per_filter_config).
     func setting(_ override: FilterOverridesConfig.Override) -> FilterSetting
+    /// What it would decide, and why; nil for filters that decide nothing. Changes nothing.
+    func explain(
+        _ head: HeaderMap,
+        _ stream: StreamInfo,
+        _ setting: FilterSetting
+    ) -> Explanation.Filter?
+}
+
+extension HTTPFilterFactory {
+    /// Whether requests of a route pass it by.
+    package func isSkipped(_ setting: FilterSetting) -> Bool {
+        switch setting {
+        case .disabled: true
+        case .chain: isDisabled
+        case .enabled, .own: false
+        }
+    }
 }

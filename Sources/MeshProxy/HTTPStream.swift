@@ -109,8 +109,8 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
         if let timeout = action?.idleTimeout { replaceIdleTimeout(timeout) }
         let router = RouterFilter(self)
         self.router = router
-        for (at, factory) in settings.filters.enumerated() {
-            if case .disabled = filterSetting(at: at) { continue }
+        for (at, factory) in settings.filters.enumerated()
+        where !factory.isSkipped(filterSetting(at: at)) {
             filters.append(factory.filter(for: self))
         }
         continueRequest(from: 0, endStream: endStream)

@@ -12,18 +12,21 @@ final class RBACFilter: HTTPFilterFactory, HTTPFilter {
     private let stats: WorkerStats
     /// Where the filter stands in its chain; a route's settings are found by it.
     private let position: Int
-    let logic: RBACFilterLogic
+    let isDisabled: Bool
+    private let logic: RBACFilterLogic
 
     init(
         _ config: RBACFilterConfig,
         name: String,
         position: Int,
+        isDisabled: Bool,
         managerStatPrefix: String,
         stats: WorkerStats
     ) {
         self.name = name
         self.config = config
         self.position = position
+        self.isDisabled = isDisabled
         self.stats = stats
         statPrefix = "http.\(managerStatPrefix)."
         logic = RBACFilterLogic(config, statPrefix: statPrefix, stats: stats)
@@ -43,13 +46,9 @@ final class RBACFilter: HTTPFilterFactory, HTTPFilter {
         }
     }
 
-    /// What holds on the stream's route.
-    func logic(for stream: HTTPStream) -> RBACFilterLogic {
-        if case .own(let own) = stream.filterSetting(at: position),
-            let logic = own as? RBACFilterLogic
-        {
-            return logic
-        }
+    /// What holds on a route.
+    private func logic(_ setting: FilterSetting) -> RBACFilterLogic {
+        if case .own(let own) = setting, let logic = own as? RBACFilterLogic { return logic }
         return logic
     }
 
@@ -58,7 +57,7 @@ final class RBACFilter: HTTPFilterFactory, HTTPFilter {
         endStream: Bool,
         of stream: HTTPStream
     ) -> FilterVerdict {
-        switch logic(for: stream).decide(head, stream.info) {
+        switch logic(stream.filterSetting(at: position)).decide(head, stream.info) {
         case .allowed:
             return .proceed
         case .denied(let details):
@@ -72,5 +71,26 @@ final class RBACFilter: HTTPFilterFactory, HTTPFilter {
             )
             return .suspend
         }
+    }
+
+    func explain(
+        _ head: HeaderMap,
+        _ stream: StreamInfo,
+        _ setting: FilterSetting
+    ) -> Explanation.Filter? {
+        let logic = isSkipped(setting) ? nil : logic(setting)
+        let source: Explanation.Filter.Source =
+            logic == nil ? .disabled : logic === self.logic ? .chain : .route
+        let enforced = logic?.enforced?.engine
+        return Explanation.Filter(
+            name: name,
+            source: source,
+            enforced: enforced?.explain(head, stream),
+            shadow: logic?.shadow?.engine.explain(head, stream),
+            details: enforced.flatMap { engine in
+                let decision = engine.decide(head, stream)
+                return decision.isAllowed ? nil : engine.deniedDetails(decision)
+            }
+        )
     }
 }

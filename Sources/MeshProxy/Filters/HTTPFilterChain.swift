@@ -1,0 +1,37 @@
+import MeshConfig
+import MeshRuntime
+
+/// Makes the filters of a connection manager, but for the router, which ends every chain.
+enum HTTPFilterChain {
+    static func make(
+        _ config: HTTPConnectionManagerConfig,
+        stats: WorkerStats
+    ) -> [any HTTPFilterFactory] {
+        var filters: [any HTTPFilterFactory] = []
+        for filter in config.filters {
+            switch filter.kind {
+            case .router: break
+            case .rbac(let rbac):
+                filters.append(
+                    RBACFilter(
+                        rbac,
+                        name: filter.name,
+                        position: filters.count,
+                        isDisabled: filter.isDisabled,
+                        managerStatPrefix: config.statPrefix,
+                        stats: stats
+                    )
+                )
+            }
+        }
+        return filters
+    }
+}
+
+extension HTTPConnectionManagerConfig {
+    /// Options of the router, which ends every chain.
+    var router: RouterConfig {
+        for filter in filters { if case .router(let config) = filter.kind { return config } }
+        return RouterConfig()
+    }
+}
