@@ -13,7 +13,9 @@ package final class AdminExplainer {
 
     /// - Parameter clusters: the process's clusters by name.
     package init(
-        _ bootstrap: Bootstrap, formats: FormatEnvironment, clusters: @escaping (String) -> ClusterPlan?
+        _ bootstrap: Bootstrap,
+        formats: FormatEnvironment,
+        clusters: @escaping (String) -> ClusterPlan?
     ) {
         self.bootstrap = bootstrap
         self.formats = formats
@@ -70,8 +72,12 @@ package final class AdminExplainer {
         let connection = connection(question, listener)
         var explanation = Explanation(
             outcome: Explanation.Outcome(
-                action: "close", status: nil, details: "filter_chain_not_found",
-                summary: "closed: no filter chain matches the connection"))
+                action: "close",
+                status: nil,
+                details: "filter_chain_not_found",
+                summary: "closed: no filter chain matches the connection"
+            )
+        )
         explanation.request = Explanation.Request(connection)
         explanation.chain.listener = listener.displayName
         guard let chain = chain(question, listener, connection, &explanation.chain) else {
@@ -81,36 +87,52 @@ package final class AdminExplainer {
         explanation.chain.name = chain.name
         if let reason = Self.handshakeFailure(question, chain) {
             explanation.outcome = Explanation.Outcome(
-                action: "close", status: nil, details: nil, summary: "closed: \(reason)")
+                action: "close",
+                status: nil,
+                details: nil,
+                summary: "closed: \(reason)"
+            )
             return explanation
         }
         if question.isTLS {
             connection.tls = TLSConnectionInfo(
-                alpn: question.alpn.first ?? "", serverName: question.serverName,
-                peer: question.certificate, isPeerVerified: question.from != nil)
+                alpn: question.alpn.first ?? "",
+                serverName: question.serverName,
+                peer: question.certificate,
+                isPeerVerified: question.from != nil
+            )
         }
         explanation.request = Explanation.Request(connection)
         return explain(chain, question, connection, explanation)
     }
 
-    private func connection(_ question: ExplainRequest, _ listener: ListenerConfig) -> ConnectionInfo {
+    private func connection(_ question: ExplainRequest, _ listener: ListenerConfig)
+        -> ConnectionInfo
+    {
         let bound = listener.addresses.first?.address
         let address = question.destination ?? bound?.ip ?? IPAddress(ipv4: 0)
         let port = question.destinationPort ?? bound?.port ?? 0
         let connection = ConnectionInfo(
-            remoteAddress: .ip(question.sourceAddress, port: 0), localAddress: .ip(address, port: port),
-            start: Instant(nanoseconds: 0), startWall: WallTime(nanoseconds: 0))
+            remoteAddress: .ip(question.sourceAddress, port: 0),
+            localAddress: .ip(address, port: port),
+            start: Instant(nanoseconds: 0),
+            startWall: WallTime(nanoseconds: 0)
+        )
         connection.listenerName = listener.displayName
         connection.requestedServerName = question.serverName
         return connection
     }
 
     private func chain(
-        _ question: ExplainRequest, _ listener: ListenerConfig, _ connection: ConnectionInfo,
+        _ question: ExplainRequest,
+        _ listener: ListenerConfig,
+        _ connection: ConnectionInfo,
         _ explained: inout Explanation.Chain
     ) -> FilterChainConfig? {
         var facts = ConnectionFacts(
-            localAddress: connection.localAddress, remoteAddress: connection.remoteAddress)
+            localAddress: connection.localAddress,
+            remoteAddress: connection.remoteAddress
+        )
         let isInspected = listener.listenerFilters.contains {
             if case .tlsInspector = $0 { true } else { false }
         }
@@ -131,13 +153,14 @@ package final class AdminExplainer {
 
     /// Why the transport would not be established.
     private static func handshakeFailure(
-        _ question: ExplainRequest, _ chain: FilterChainConfig
+        _ question: ExplainRequest,
+        _ chain: FilterChainConfig
     ) -> String? {
         guard case .tls(let tls) = chain.transportSocket else {
             return question.isTLS ? "the filter chain takes plaintext, the client speaks TLS" : nil
         }
         if !question.isTLS { return "the filter chain takes TLS only, the client speaks plaintext" }
-        if tls.requiresClientCertificate, question.from == nil {
+        if tls.requireClientCertificate, question.from == nil {
             return "the filter chain requires a client certificate"
         }
         return nil
@@ -146,12 +169,17 @@ package final class AdminExplainer {
     // MARK: Filters
 
     private func explain(
-        _ chain: FilterChainConfig, _ question: ExplainRequest, _ connection: ConnectionInfo,
+        _ chain: FilterChainConfig,
+        _ question: ExplainRequest,
+        _ connection: ConnectionInfo,
         _ connectionExplanation: Explanation
     ) -> Explanation {
         var explanation = connectionExplanation
         let stream = StreamInfo(
-            connection: connection, start: connection.start, startWall: connection.startWall)
+            connection: connection,
+            start: connection.start,
+            startWall: connection.startWall
+        )
         // Counts of questions must not mix with those of traffic.
         let scratch = WorkerStats(StatsRegistry(workers: 1), index: 0)
         for filter in chain.filters {
@@ -161,8 +189,12 @@ package final class AdminExplainer {
                 explanation.networkFilters.append(explained)
                 if let details = explained.details {
                     explanation.outcome = Explanation.Outcome(
-                        action: "close", status: nil, details: details,
-                        summary: "closed by \(explained.name): \(explained.enforced?.summary ?? "denied")")
+                        action: "close",
+                        status: nil,
+                        details: details,
+                        summary:
+                            "closed by \(explained.name): \(explained.enforced?.summary ?? "denied")"
+                    )
                     return explanation
                 }
             case .tcpProxy(let proxy):
@@ -174,14 +206,20 @@ package final class AdminExplainer {
             }
         }
         explanation.outcome = Explanation.Outcome(
-            action: "close", status: nil, details: nil,
-            summary: "closed: the filter chain has no filter that serves connections")
+            action: "close",
+            status: nil,
+            details: nil,
+            summary: "closed: the filter chain has no filter that serves connections"
+        )
         return explanation
     }
 
     private func explain(
-        _ manager: HTTPConnectionManagerConfig, _ question: ExplainRequest, _ stream: StreamInfo,
-        _ connectionExplanation: Explanation, _ scratch: WorkerStats
+        _ manager: HTTPConnectionManagerConfig,
+        _ question: ExplainRequest,
+        _ stream: StreamInfo,
+        _ connectionExplanation: Explanation,
+        _ scratch: WorkerStats
     ) -> Explanation {
         var explanation = connectionExplanation
         let head = question.makeHead()
@@ -195,8 +233,13 @@ package final class AdminExplainer {
         let routes = RouteTable(
             manager.routes,
             RouteEnvironment(
-                cluster: { _ in nil }, formats: formats, share: { runtime.share($0) },
-                filters: filters.map(\.name), settings: { filters[$0].setting($1) }))
+                cluster: { _ in nil },
+                formats: formats,
+                share: { runtime.share($0) },
+                filters: filters.map(\.name),
+                settings: { filters[$0].setting($1) }
+            )
+        )
         var result = RequestExplainer(routes: routes, filters: filters, clusters: clusters)
             .explain(head, stream, random: question.random)
         result.chain = explanation.chain
@@ -206,12 +249,17 @@ package final class AdminExplainer {
 
     /// As ``RequestPreparation`` does before filters see a request; the reply where it refuses.
     private func prepare(
-        _ head: HeaderMap, _ manager: HTTPConnectionManagerConfig, _ stream: StreamInfo
+        _ head: HeaderMap,
+        _ manager: HTTPConnectionManagerConfig,
+        _ stream: StreamInfo
     ) -> Explanation.Outcome? {
         func refusal(_ status: Int, _ details: String, _ reason: String) -> Explanation.Outcome {
             Explanation.Outcome(
-                action: "reply", status: status, details: details,
-                summary: "\(status) before any filter: \(reason)")
+                action: "reply",
+                status: status,
+                details: details,
+                summary: "\(status) before any filter: \(reason)"
+            )
         }
         guard head.contains(.authority) else {
             return refusal(400, "missing_host_header", "the request names no authority")
@@ -227,7 +275,10 @@ package final class AdminExplainer {
             .sanitize(head, from: stream.connection, random: (0, 0))
         if let status = origin.rejectStatus {
             return refusal(
-                status, "rejecting_because_detection_failed", "the client's address is not told")
+                status,
+                "rejecting_because_detection_failed",
+                "the client's address is not told"
+            )
         }
         stream.remoteAddress = origin.remoteAddress
         return nil
@@ -242,8 +293,11 @@ extension NetworkRBAC {
             decision.flatMap { $0.isAllowed ? nil : rules.engine.deniedDetails($0) }
         }
         return Explanation.Filter(
-            name: Self.metadataNamespace, source: .chain,
-            enforced: enforced?.engine.explain(nil, stream), shadow: shadow?.engine.explain(nil, stream),
-            details: details)
+            name: Self.metadataNamespace,
+            source: .chain,
+            enforced: enforced?.engine.explain(nil, stream),
+            shadow: shadow?.engine.explain(nil, stream),
+            details: details
+        )
     }
 }

@@ -63,7 +63,8 @@ package struct ExplainRequest {
                     }
                     fields.append((name, text))
                 }
-            default: object.error("the value of \"\(name)\" must be a string or a list", at: "headers")
+            default:
+                object.error("the value of \"\(name)\" must be a string or a list", at: "headers")
             }
         }
         return fields
@@ -82,6 +83,7 @@ package struct ExplainRequest {
     /// The certificate its peer would have presented.
     package var certificate: CertificateInfo? {
         guard let from else { return nil }
-        return from.contains("://") ? CertificateInfo(uriSANs: [from]) : CertificateInfo(dnsSANs: [from])
+        return from.contains("://")
+            ? CertificateInfo(uriSANs: [from]) : CertificateInfo(dnsSANs: [from])
     }
 }

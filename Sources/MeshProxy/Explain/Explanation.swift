@@ -44,7 +44,10 @@ package struct Explanation {
         package let details: String?
 
         package init(
-            name: String, source: Source, enforced: RBACExplanation?, shadow: RBACExplanation?,
+            name: String,
+            source: Source,
+            enforced: RBACExplanation?,
+            shadow: RBACExplanation?,
             details: String?
         ) {
             self.name = name
@@ -201,7 +204,9 @@ extension RouteExplanation {
             json.member("route", candidate.route)
             json.member("line", candidate.line)
             json.member("taken", candidate.passedOverBecause == nil)
-            if let reason = candidate.passedOverBecause { json.member("passed_over_because", reason) }
+            if let reason = candidate.passedOverBecause {
+                json.member("passed_over_because", reason)
+            }
             json.endObject()
         }
         json.endArray()
@@ -223,7 +228,9 @@ extension Explanation.Upstream {
             json.member("health", endpoint.health)
             json.member("weight", endpoint.weight)
             json.member("eligible", endpoint.passedOverBecause == nil)
-            if let reason = endpoint.passedOverBecause { json.member("passed_over_because", reason) }
+            if let reason = endpoint.passedOverBecause {
+                json.member("passed_over_because", reason)
+            }
             json.endObject()
         }
         json.endArray()

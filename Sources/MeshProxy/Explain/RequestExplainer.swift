@@ -12,7 +12,9 @@ package struct RequestExplainer {
     let clusters: (String) -> ClusterPlan?
 
     package init(
-        routes: RouteTable, filters: [any HTTPFilterFactory], clusters: @escaping (String) -> ClusterPlan?
+        routes: RouteTable,
+        filters: [any HTTPFilterFactory],
+        clusters: @escaping (String) -> ClusterPlan?
     ) {
         self.routes = routes
         self.filters = filters
@@ -40,16 +42,23 @@ package struct RequestExplainer {
             explanation.httpFilters.append(explained)
             guard let details = explained.details else { continue }
             explanation.outcome = Explanation.Outcome(
-                action: "reply", status: 403, details: details,
-                summary: "403 by \(explained.name): \(explained.enforced?.summary ?? "denied")")
+                action: "reply",
+                status: 403,
+                details: details,
+                summary: "403 by \(explained.name): \(explained.enforced?.summary ?? "denied")"
+            )
             return explanation
         }
-        guard case .route(let selection) = decision, case .forward(let action) = selection.route.action
+        guard case .route(let selection) = decision,
+            case .forward(let action) = selection.route.action
         else { return explanation }
         let target = action.cluster(head, split: selection.split) { _ in nil }
         explanation.follow(
-            target.name, clusters(target.name), criteria: selection.criteria,
-            statusIfUnknown: action.clusterNotFoundStatus)
+            target.name,
+            clusters(target.name),
+            criteria: selection.criteria,
+            statusIfUnknown: action.clusterNotFoundStatus
+        )
         return explanation
     }
 
@@ -58,29 +67,48 @@ package struct RequestExplainer {
         switch decision {
         case .notFound(nil):
             return Explanation.Outcome(
-                action: "reply", status: 404, details: "route_not_found",
-                summary: "404: no virtual host has a domain for this authority")
+                action: "reply",
+                status: 404,
+                details: "route_not_found",
+                summary: "404: no virtual host has a domain for this authority"
+            )
         case .notFound(.some(let host)):
             return Explanation.Outcome(
-                action: "reply", status: 404, details: "route_not_found",
-                summary: "404: no route of virtual host \"\(host.name)\" matches")
+                action: "reply",
+                status: 404,
+                details: "route_not_found",
+                summary: "404: no route of virtual host \"\(host.name)\" matches"
+            )
         case .demandTLS(let host):
             return Explanation.Outcome(
-                action: "reply", status: 301, details: "direct_response",
-                summary: "301: virtual host \"\(host.name)\" requires TLS")
+                action: "reply",
+                status: 301,
+                details: "direct_response",
+                summary: "301: virtual host \"\(host.name)\" requires TLS"
+            )
         case .route(let selection):
             switch selection.route.action {
             case .redirect(let redirect):
                 return Explanation.Outcome(
-                    action: "reply", status: redirect.status, details: "direct_response",
-                    summary: "\(redirect.status): the route redirects")
+                    action: "reply",
+                    status: redirect.status,
+                    details: "direct_response",
+                    summary: "\(redirect.status): the route redirects"
+                )
             case .respond(let response):
                 return Explanation.Outcome(
-                    action: "reply", status: response.status, details: "direct_response",
-                    summary: "\(response.status): the route answers by itself")
+                    action: "reply",
+                    status: response.status,
+                    details: "direct_response",
+                    summary: "\(response.status): the route answers by itself"
+                )
             case .forward:
                 return Explanation.Outcome(
-                    action: "forward", status: nil, details: nil, summary: "forwarded")
+                    action: "forward",
+                    status: nil,
+                    details: nil,
+                    summary: "forwarded"
+                )
             }
         }
     }
@@ -89,12 +117,18 @@ package struct RequestExplainer {
 extension Explanation {
     /// What becomes of traffic that goes to this cluster.
     mutating func follow(
-        _ name: String, _ plan: ClusterPlan?, criteria: SubsetCriteria?, statusIfUnknown: Int?
+        _ name: String,
+        _ plan: ClusterPlan?,
+        criteria: SubsetCriteria?,
+        statusIfUnknown: Int?
     ) {
         guard let plan else {
             outcome = Outcome(
-                action: statusIfUnknown == nil ? "close" : "reply", status: statusIfUnknown,
-                details: "cluster_not_found", summary: "there is no cluster \"\(name)\"")
+                action: statusIfUnknown == nil ? "close" : "reply",
+                status: statusIfUnknown,
+                details: "cluster_not_found",
+                summary: "there is no cluster \"\(name)\""
+            )
             return
         }
         let upstream = Upstream(plan, criteria: criteria)
@@ -103,13 +137,18 @@ extension Explanation {
         if eligible == 0 {
             outcome = Outcome(
                 action: statusIfUnknown == nil ? "close" : "reply",
-                status: statusIfUnknown == nil ? nil : 503, details: "no_healthy_upstream",
-                summary: "no endpoint of cluster \"\(name)\" is eligible")
+                status: statusIfUnknown == nil ? nil : 503,
+                details: "no_healthy_upstream",
+                summary: "no endpoint of cluster \"\(name)\" is eligible"
+            )
         } else {
             outcome = Outcome(
-                action: "forward", status: nil, details: nil,
+                action: "forward",
+                status: nil,
+                details: nil,
                 summary: "forwarded to cluster \"\(name)\", to one of \(eligible) endpoints by"
-                    + " \(upstream.policy)")
+                    + " \(upstream.policy)"
+            )
         }
     }
 }
@@ -147,7 +186,8 @@ extension Explanation.Upstream {
         }
         let all = plan.vitals.endpoints.endpoints
         let wanted = plan.options.subsets == nil ? nil : criteria
-        let first = all.filter { $0.vitals.health.availability != .unavailable }.map(\.priority).min()
+        let first = all.filter { $0.vitals.health.availability != .unavailable }.map(\.priority)
+            .min()
         endpoints = all.map { endpoint in
             var reason: String?
             if let missing = wanted?.entries.first(where: {
@@ -157,11 +197,15 @@ extension Explanation.Upstream {
             } else if endpoint.vitals.health.availability == .unavailable {
                 reason = "it is \(endpoint.vitals.health)"
             } else if let first, endpoint.priority > first {
-                reason = "priority \(endpoint.priority) waits until priority \(first) is short of endpoints"
+                reason =
+                    "priority \(endpoint.priority) waits until priority \(first) is short of endpoints"
             }
             return Explanation.Endpoint(
-                address: endpoint.address.description, health: "\(endpoint.vitals.health)",
-                weight: endpoint.weight, passedOverBecause: reason)
+                address: endpoint.address.description,
+                health: "\(endpoint.vitals.health)",
+                weight: endpoint.weight,
+                passedOverBecause: reason
+            )
         }
     }
 
