@@ -20,6 +20,8 @@ package final class ConfigObject {
     private var children: [String: ConfigObject] = [:]
     private var lists: [String: [ConfigObject]] = [:]
     private var isSkipped = false
+    /// The value is no object, which was reported: nothing more is to be said about it.
+    private var isBroken = false
 
     package init(
         _ node: ConfigNode,
@@ -34,6 +36,7 @@ package final class ConfigObject {
         } else {
             diagnostics.error("expected an object, got \(node)", path: path, at: node.position)
             members = []
+            isBroken = true
         }
         indices = Dictionary(
             members.enumerated().map { ($0.element.key, $0.offset) },
@@ -259,6 +262,7 @@ package final class ConfigObject {
 
     /// Reports an error at field `key`, or at the object itself.
     package func error(_ message: String, at key: String? = nil) {
+        if isBroken { return }
         diagnostics.error(
             message,
             path: key.map { path.member($0) } ?? path,
@@ -267,6 +271,7 @@ package final class ConfigObject {
     }
 
     package func warning(_ message: String, at key: String? = nil) {
+        if isBroken { return }
         diagnostics.warning(
             message,
             path: key.map { path.member($0) } ?? path,

@@ -51,20 +51,22 @@ package struct StatsConfig: Sendable {
 
     private static func tag(_ object: ConfigObject) -> Tag {
         let name = object.string("tag_name", default: "")
-        switch object.atMostOne(of: "regex", "fixed_value") {
-        case "fixed_value":
-            return Tag(name: name, value: .fixed(object.string("fixed_value", default: "")))
-        case "regex":
-            let pattern = object.string("regex", default: "")
-            if pattern.isEmpty { return Tag(name: name, value: .builtIn) }
+        _ = object.atMostOne(of: "regex", "fixed_value")
+        if let value = object.string("fixed_value") { return Tag(name: name, value: .fixed(value)) }
+        if let pattern = object.string("regex"), !pattern.isEmpty {
             do {
                 return Tag(name: name, value: .regex(try Regex(pattern)))
             } catch {
                 object.error("\(ConfigNode.quoted(pattern)): \(error)", at: "regex")
-                return Tag(name: name, value: .builtIn)
             }
-        default: return Tag(name: name, value: .builtIn)
+        } else if !name.hasPrefix("envoy.") {
+            object.error(
+                "regex or fixed_value is required: no default tag is called "
+                    + ConfigNode.quoted(name),
+                at: "tag_name"
+            )
         }
+        return Tag(name: name, value: .builtIn)
     }
 
     private static func matcher(_ object: ConfigObject) -> Matcher {

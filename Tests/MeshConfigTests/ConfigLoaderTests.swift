@@ -158,6 +158,14 @@ func bootstrap(
         )
     }
 
+    @Test func `a value of the wrong kind is one error, not many`() {
+        #expect(
+            load(#"{"static_resources": 5}"#).errors
+                == ["1:22: static_resources: expected an object, got 5"]
+        )
+        #expect(load(bootstrap(clusters: "7")).errors.count == 2)
+    }
+
     @Test func `text that is no JSON is one error and no bootstrap`() {
         let (found, errors, _) = load("{\"static_resources\": {")
         #expect(found == nil)

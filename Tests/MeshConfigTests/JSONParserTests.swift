@@ -34,6 +34,7 @@ private func value(_ text: String) -> ConfigValue? {
         ("1.", #"1:3: expected a digit after ".", got the end of the file"#),
         ("-", #"1:2: expected a digit after "-", got the end of the file"#),
         ("1e", "1:3: expected an exponent, got the end of the file"),
+        ("[1e999]", "1:2: the number 1e999 is too large"),
         ("+1", #"1:1: expected a value, got "+""#),
         ("nul", #"1:1: expected a value, got "n""#),
         ("{} x", #"1:4: expected the end of the file after the value, got "x""#),

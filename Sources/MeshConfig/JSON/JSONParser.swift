@@ -165,7 +165,12 @@ package struct JSONParser {
             guard isDigit(at) else { throw failure("expected an exponent, got \(seen)") }
             while isDigit(at) { at += 1 }
         }
-        return String(decoding: text[start..<at], as: UTF8.self)
+        let digits = String(decoding: text[start..<at], as: UTF8.self)
+        guard Double(digits)?.isFinite == true else {
+            at = start
+            throw failure("the number \(digits) is too large")
+        }
+        return digits
     }
 
     // MARK: Strings
