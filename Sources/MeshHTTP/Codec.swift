@@ -233,8 +233,27 @@ package protocol ClientCodecDelegate: AnyObject {
     /// A stream has ended and left the connection `reusable` or not. Called after the stream's
     /// delegate has heard its end.
     func streamEnded(reusable: Bool)
+    /// Why the connection will not carry another stream, where there is something to count. Called
+    /// before the end it leads to.
+    func connectionSpoiled(_ cause: ConnectionSpoilage)
     /// Close the connection once its output is on the wire.
     func closeAfterFlush()
+}
+
+extension ClientCodecDelegate {
+    package func connectionSpoiled(_ cause: ConnectionSpoilage) {}
+}
+
+/// What may befall an upstream connection besides its plain end.
+package enum ConnectionSpoilage: Sendable {
+    /// The response said so (`connection: close`).
+    case closeAnnounced
+    /// The peer sent more than was asked for.
+    case surplusBytes
+    /// The peer broke the protocol under an open stream.
+    case protocolError
+    /// The stream under way was given up, by either side.
+    case streamLost
 }
 
 /// Turns streams into the bytes of one upstream connection.

@@ -182,6 +182,7 @@ package final class HTTP1ClientCodec: ClientCodec, ClientStream {
     private func surplus() {
         isReusable = false
         response = .dead
+        owner.connectionSpoiled(.surplusBytes)
         if let router {
             self.router = nil
             router.responseReset(.protocolError, detail: "http1.unexpected_bytes")
@@ -231,7 +232,10 @@ package final class HTTP1ClientCodec: ClientCodec, ClientStream {
             router?.responseInformational(map)
             return
         }
-        if !head.keepsAlive { isReusable = false }
+        if !head.keepsAlive {
+            isReusable = false
+            owner.connectionSpoiled(.closeAnnounced)
+        }
         let isEnd: Bool
         switch head.framing {
         case .none:
@@ -325,6 +329,7 @@ package final class HTTP1ClientCodec: ClientCodec, ClientStream {
     /// nothing it does then can touch the connection's next exchange.
     private func endExchange(hasMore: Bool = false) {
         if request != .complete || hasMore { isReusable = false }
+        if hasMore { owner.connectionSpoiled(.surplusBytes) }
         router = nil
         response = isReusable ? .idle : .dead
         releasePauses()
@@ -341,6 +346,7 @@ package final class HTTP1ClientCodec: ClientCodec, ClientStream {
     func fail(_ reason: StreamResetReason, _ detail: StaticString) {
         let router = router
         die()
+        owner.connectionSpoiled(reason == .protocolError ? .protocolError : .streamLost)
         router?.responseReset(reason, detail: detail)
         owner.streamEnded(reusable: false)
         owner.closeAfterFlush()
@@ -356,6 +362,7 @@ package final class HTTP1ClientCodec: ClientCodec, ClientStream {
             return owner.streamEnded(reusable: true)
         }
         die()
+        owner.connectionSpoiled(.streamLost)
         owner.streamEnded(reusable: false)
         owner.closeAfterFlush()
     }

@@ -26,6 +26,8 @@ package final class UpstreamConnection {
     private var idleSince: Instant
     private var idleTimer = TimerID.none
     private var durationTimer = TimerID.none
+    /// A stream ended early, and the connection ends with it.
+    private var hasLostStream = false
     /// Bytes are being delivered to the codec: the connection becomes ready only after it has seen all.
     private var isDelivering = false
     private var failureBeforeSocket: PoolFailure.Kind?
@@ -152,7 +154,7 @@ package final class UpstreamConnection {
     private func closed(byPeer: Bool, _ reason: ConnectionCloseReason) {
         guard state != .closed else { return }
         let wasConnecting = state == .connecting
-        let wasBusy = stream != nil
+        let wasBusy = stream != nil || hasLostStream
         state = .closed
         pool.loop.cancel(&idleTimer)
         pool.loop.cancel(&durationTimer)
@@ -186,7 +188,6 @@ package final class UpstreamConnection {
         }
         stats.upstreamCxActive.subtract()
         stats.upstreamCxLengthMs.record(UInt64(max(0, (pool.loop.now - start).milliseconds)))
-        if requestCount > 0 { stats.upstreamRqPerCx.record(UInt64(requestCount)) }
         pool.count(.connectionsActive, -1)
     }
 
@@ -249,6 +250,8 @@ extension UpstreamConnection: ConnectionDelegate {
     package func connection(_ connection: Connection, received bytes: Bytes) -> Int {
         guard state == .busy, let codec else {
             // Nobody has asked for these: whatever they are, they are not the next response.
+            pool.stats.upstreamCxProtocolError.add()
+            pool.stats.upstreamCxRxBytesTotal.add(UInt64(bytes.count))
             close()
             return bytes.count
         }
@@ -295,6 +298,17 @@ extension UpstreamConnection: ConnectionDelegate {
 }
 
 extension UpstreamConnection: ClientCodecDelegate {
+    package func connectionSpoiled(_ cause: ConnectionSpoilage) {
+        switch cause {
+        case .closeAnnounced: pool.stats.upstreamCxCloseNotify.add()
+        case .surplusBytes: pool.stats.upstreamCxProtocolError.add()
+        case .protocolError:
+            pool.stats.upstreamCxProtocolError.add()
+            hasLostStream = true
+        case .streamLost: hasLostStream = true
+        }
+    }
+
     package func streamEnded(reusable: Bool) {
         guard state == .busy else { return }
         finishRequest()

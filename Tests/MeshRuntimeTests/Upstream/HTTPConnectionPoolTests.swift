@@ -88,6 +88,7 @@ import Testing
         #expect(simulation.run { asker.outcome == .served })
         simulation.run(for: .seconds(2))
         #expect(harness.stat("upstream_cx_active") == 0)
+        #expect(harness.stat("upstream_cx_protocol_error") == 1)
     }
 
     @Test func `a connection whose FIN has arrived leaves the pool`() throws {
