@@ -7,9 +7,10 @@ final class ActiveListener: ListenerDelegate {
     unowned let worker: Worker
     let config: ListenerConfig
     /// As statistics name it: the address with `:` and brackets as `_`, or the configured prefix.
-    private let stats: ListenerStats
+    let stats: ListenerStats
     private let workerStats: ListenerWorkerStats
     private let matcher: FilterChainMatcher
+    private let inspectors: ListenerInspectors?
     private let chains: [FilterChain]
     private let defaultChain: FilterChain?
     private let accessLogs: [AccessLogger]
@@ -44,6 +45,7 @@ final class ActiveListener: ListenerDelegate {
         stats = ListenerStats(worker.stats, listener: statName)
         workerStats = ListenerWorkerStats(worker.stats, listener: statName)
         matcher = FilterChainMatcher(config.filterChains.map(\.match))
+        inspectors = ListenerInspectors(config, worker.stats)
     }
 
     /// Begins to accept. Takes the socket.
@@ -71,7 +73,8 @@ final class ActiveListener: ListenerDelegate {
         info.id = worker.nextConnectionID()
         info.listenerName = config.name
         let facts = ConnectionFacts(localAddress: local, remoteAddress: address)
-        choose(socket, info, facts)
+        guard let inspectors else { return choose(socket, info, facts) }
+        ListenerInspection(socket, inspectors, listener: self, info: info, facts: facts).begin()
     }
 
     func acceptExhausted(_ error: SystemError) {
@@ -83,7 +86,8 @@ final class ActiveListener: ListenerDelegate {
         )
     }
 
-    private func choose(_ socket: Socket, _ info: ConnectionInfo, _ facts: ConnectionFacts) {
+    /// Takes the socket, once listener filters have seen enough of it.
+    func choose(_ socket: Socket, _ info: ConnectionInfo, _ facts: ConnectionFacts) {
         guard let chain = matcher.match(facts).map({ chains[$0] }) ?? defaultChain else {
             stats.noFilterChainMatch.add()
             let stream = StreamInfo(connection: info, start: info.start, startWall: info.startWall)
