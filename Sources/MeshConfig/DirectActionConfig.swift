@@ -70,7 +70,9 @@ package struct RedirectConfig: Sendable {
         case "path_redirect":
             let path = object.string("path_redirect", default: "")
             pathRule = path.isEmpty ? nil : .path(path)
-        case "prefix_rewrite": pathRule = .prefix(object.string("prefix_rewrite", default: ""))
+        case "prefix_rewrite":
+            let prefix = object.string("prefix_rewrite", default: "")
+            pathRule = prefix.isEmpty ? nil : .prefix(prefix)
         case "regex_rewrite":
             pathRule = object.object("regex_rewrite").map { .regex(RegexSubstitution($0)) }
         default: pathRule = nil

@@ -79,9 +79,40 @@ package enum OriginalIPDetectionConfig: Hashable, Sendable {
 
     private static func rejectStatus(_ config: ConfigObject) -> Int? {
         guard let status = config.object("reject_with_status") else { return nil }
-        let code = Int(status.uint32("code", default: 0))
+        let code = status.enumeration("code", ErrorStatus.self)?.rawValue ?? 0
         // As Envoy: anything that is no error becomes 403.
         return (400..<600).contains(code) ? code : 403
+    }
+
+    /// Values of type.v3.StatusCode that are errors, and the default.
+    private enum ErrorStatus: Int, ConfigEnum {
+        case empty = 0
+        case badRequest = 400
+        case unauthorized, paymentRequired, forbidden, notFound, methodNotAllowed, notAcceptable
+        case proxyAuthenticationRequired, requestTimeout, conflict, gone, lengthRequired
+        case preconditionFailed, payloadTooLarge, uriTooLong, unsupportedMediaType
+        case rangeNotSatisfiable, expectationFailed
+        case misdirectedRequest = 421
+        case unprocessableEntity, locked, failedDependency
+        case upgradeRequired = 426
+        case preconditionRequired = 428
+        case tooManyRequests = 429
+        case requestHeaderFieldsTooLarge = 431
+        case internalServerError = 500
+        case notImplemented, badGateway, serviceUnavailable, gatewayTimeout
+        case httpVersionNotSupported, variantAlsoNegotiates, insufficientStorage, loopDetected
+        case notExtended = 510
+        case networkAuthenticationRequired = 511
+
+        var name: String {
+            switch self {
+            case .uriTooLong: return "URITooLong"
+            case .httpVersionNotSupported: return "HTTPVersionNotSupported"
+            default:
+                let text = String(describing: self)
+                return text.prefix(1).uppercased() + text.dropFirst()
+            }
+        }
     }
 }
 

@@ -33,19 +33,21 @@ enum ClientAddress {
         }
     }
 
-    /// The last entry of `x-forwarded-for` that is in none of the networks; the first if all are.
-    static func forwarded(_ head: HeaderMap, trusting networks: [CIDR]) -> IPAddress? {
+    /// The last entry of `x-forwarded-for` that is in none of the networks; the first if all are. It is
+    /// trusted where it is the only one.
+    static func forwarded(_ head: HeaderMap, trusting networks: [CIDR]) -> DetectedAddress {
         withForwardedFor(head) { list in
-            guard let list else { return nil }
+            guard let list else { return DetectedAddress() }
             var end = list.count
-            var last: IPAddress?
             while true {
                 let comma = lastComma(list, before: end)
                 let entry = trimmed(list, from: comma.map { $0 + 1 } ?? 0, to: end)
-                guard let address = parse(entry) else { return nil }
-                last = address
+                guard let address = parse(entry) else { return DetectedAddress() }
                 guard networks.contains(where: { $0.contains(address) }), let comma else {
-                    return last
+                    return DetectedAddress(
+                        address: address,
+                        isTrusted: comma == nil && end == list.count
+                    )
                 }
                 end = comma
             }

@@ -152,8 +152,11 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
 
     private func armDurationTimer() {
         let limit =
-            action?.maxStreamDuration(request, manager: settings.streamDurationMax)
-            ?? settings.streamDurationMax
+            if let action {
+                action.maxStreamDuration(request: request, manager: settings.streamDurationMax)
+            } else {
+                settings.streamDurationMax
+            }
         if let limit { durationTimer = loop.arm(self, Timer.duration, after: limit) }
     }
 

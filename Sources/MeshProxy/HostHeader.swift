@@ -18,14 +18,15 @@ package enum HostHeader {
 
     /// The number after the colon, if it is one.
     static func port(_ host: Bytes, after colon: Int) -> UInt16? {
+        number(host, after: colon).flatMap { UInt16(exactly: $0) }
+    }
+
+    /// As ``port(_:after:)``, also where no port can have that number.
+    private static func number(_ host: Bytes, after colon: Int) -> UInt32? {
         guard colon + 1 < host.count else { return nil }
-        var value: UInt32 = 0
-        for at in (colon + 1)..<host.count {
-            let digit = host[at] &- 0x30
-            guard digit < 10, value <= 65_535 else { return nil }
-            value = value * 10 + UInt32(digit)
+        return DecimalNumber.parse(Bytes(rebasing: host[(colon + 1)...])).flatMap {
+            UInt32(exactly: $0)
         }
-        return UInt16(exactly: value)
     }
 
     /// Takes away what the configuration does not want matched or forwarded
@@ -47,7 +48,7 @@ package enum HostHeader {
 
     private static func stripPort(_ head: HeaderMap, only wanted: UInt16?) {
         guard let host = head[.authority], let colon = portStart(host),
-            let port = port(host, after: colon), wanted == nil || wanted == port
+            let port = number(host, after: colon), wanted.map({ UInt32($0) == port }) ?? true
         else { return }
         head.set(.authority, Bytes(rebasing: host[..<colon]))
     }

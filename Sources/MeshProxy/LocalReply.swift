@@ -197,7 +197,9 @@ package struct LocalReply {
             detailsText: "direct_response"
         )
         if response.hasLocation {
-            reply.location = String(bytes: RedirectLocation.same(head).bytes)
+            var location = ByteBuffer()
+            RedirectLocation.appendSame(head, to: &location)
+            reply.location = String(bytes: location.bytes)
         }
         reply.format = response.format
         return reply

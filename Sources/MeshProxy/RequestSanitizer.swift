@@ -63,7 +63,12 @@ package final class RequestSanitizer {
             return origin
         }
         if !head.contains(.forwardedProto) { setForwardedProto(head, connection) }
-        setScheme(head, isSecure: connection.tls != nil)
+        if case .overwrite(let scheme) = config.schemeTransformation {
+            head.set(.forwardedProto, scheme)
+            head.set(.scheme, scheme)
+        } else {
+            setScheme(head, isSecure: connection.tls != nil)
+        }
 
         origin.isInternal = detected.isTrusted && isInternal(detected.address, connection)
         origin.isEdge = !origin.isInternal && config.usesRemoteAddress
@@ -134,7 +139,7 @@ package final class RequestSanitizer {
                 if let peer = connection.remoteAddress.ip,
                     networks.contains(where: { $0.contains(peer) })
                 {
-                    detected.address = ClientAddress.forwarded(head, trusting: networks)
+                    detected = ClientAddress.forwarded(head, trusting: networks)
                     detected.appendsPeer = !skipsAppend
                 }
             case .header(_, let isTrusted, let rejectStatus):
@@ -179,10 +184,6 @@ package final class RequestSanitizer {
 
     /// `:scheme` of HTTP/1 is what `x-forwarded-proto` says, if that is a scheme we know.
     private func setScheme(_ head: HeaderMap, isSecure: Bool) {
-        if case .overwrite(let scheme) = config.schemeTransformation {
-            head.set(.scheme, scheme)
-            return
-        }
         if head.contains(.scheme) { return }
         let forwarded = head[.forwardedProto]
         if forwarded?.equalsIgnoringCase("https") == true {
@@ -231,16 +232,18 @@ package final class RequestSanitizer {
     static func isPlausibleURL(_ url: Bytes) -> Bool {
         if url.isEmpty || url.contains(where: { $0 <= 0x20 || $0 == 0x7F }) { return false }
         var start = 0
-        if url.hasPrefixIgnoringCase("http://") {
-            start = 7
-        } else if url.hasPrefixIgnoringCase("https://") {
-            start = 8
-        }
+        while start < url.count, !"/?:".utf8.contains(url[start]) { start &+= 1 }
+        let afterScheme = Bytes(rebasing: url[start...])
+        let hasScheme = start > 0 && afterScheme.hasPrefixIgnoringCase("://")
+        start = hasScheme ? start + 3 : 0
         var end = start
-        while end < url.count, !"/?#".utf8.contains(url[end]) { end &+= 1 }
-        if start > 0, end == start { return false }
+        while end < url.count, !"/?".utf8.contains(url[end]) { end &+= 1 }
+        if hasScheme, end == start { return false }
         let authority = Bytes(rebasing: url[start..<end])
+        if authority.contains(UInt8(ascii: "#")) { return false }
         guard let colon = HostHeader.portStart(authority) else { return true }
+        let host = Bytes(rebasing: authority[..<colon])
+        if !host.contains(UInt8(ascii: "@")), HostHeader.portStart(host) != nil { return false }
         return HostHeader.port(authority, after: colon) != nil
     }
 
@@ -310,10 +313,6 @@ enum RequestID {
     /// Makes the id one that says nothing about sampling.
     static func resetTraceReason(_ head: HeaderMap) {
         guard let id = head[.requestID], id.count == size else { return }
-        switch id[versionAt] {
-        case UInt8(ascii: "9"), UInt8(ascii: "a"), UInt8(ascii: "b"): break
-        default: return
-        }
         withUnsafeTemporaryAllocation(byteCount: size, alignment: 1) { copy in
             copy.copyMemory(from: id)
             copy[versionAt] = UInt8(ascii: "4")

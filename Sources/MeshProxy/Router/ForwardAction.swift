@@ -101,19 +101,28 @@ package final class ForwardAction {
     }
 
     /// How long the stream may take in all; nil is for ever. A limit on `grpc-timeout` counts where the
-    /// request has one (envoy: max_stream_duration).
-    package func maxStreamDuration(_ head: HeaderMap, manager: Nanoseconds?) -> Nanoseconds? {
-        guard let own = config.streamDuration else { return manager }
-        if let most = own.grpcTimeoutHeaderMax, var timeout = GRPC.timeout(head) {
-            let limit = Nanoseconds(most)
-            if limit > .zero, timeout > limit { timeout = limit }
-            if timeout > .zero, let offset = own.grpcTimeoutHeaderOffset.map({ Nanoseconds($0) }) {
-                timeout = offset < timeout ? Nanoseconds(timeout.count - offset.count) : .zero
-            }
-            return timeout
+    /// request has one (envoy: max_stream_duration). The upstream of a gRPC request is told.
+    package func maxStreamDuration(
+        request head: HeaderMap,
+        manager: Nanoseconds?
+    ) -> Nanoseconds? {
+        guard let span = chosenDuration(head) ?? manager, span > .zero else { return nil }
+        if GRPC.isRequest(head) { GRPC.setTimeout(head, milliseconds: max(1, span.milliseconds)) }
+        return span
+    }
+
+    /// Zero is for ever; nil leaves it to the connection manager.
+    private func chosenDuration(_ head: HeaderMap) -> Nanoseconds? {
+        guard let own = config.streamDuration else { return nil }
+        guard let most = own.grpcTimeoutHeaderMax, var timeout = GRPC.timeout(head) else {
+            return own.maxStreamDuration.map { Nanoseconds($0) }
         }
-        guard let most = own.maxStreamDuration else { return manager }
-        return most == .zero ? nil : Nanoseconds(most)
+        let limit = Nanoseconds(most)
+        if limit > .zero, timeout > limit { timeout = limit }
+        if timeout > .zero, let offset = own.grpcTimeoutHeaderOffset.map({ Nanoseconds($0) }) {
+            timeout = offset < timeout ? Nanoseconds(timeout.count - offset.count) : .zero
+        }
+        return timeout
     }
 
     /// Whether a protocol change of this kind is allowed; nil: as the connection manager says.

@@ -134,9 +134,12 @@ struct PathAndHostRewrite {
 
     /// Whether the host is the last item of `x-forwarded-host` already.
     private static func isLastForwarded(_ host: Bytes, _ head: HeaderMap) -> Bool {
-        guard let list = head[.forwardedHost], !list.isEmpty else { return false }
-        let last = list.split(separator: UInt8(ascii: ",")).last
-        return last.map { Bytes(rebasing: $0).equals(host) } ?? false
+        var isLast = false
+        head.forEachValue(.forwardedHost) { list in
+            let last = list.split(separator: UInt8(ascii: ",")).last
+            isLast = last.map { Bytes(rebasing: $0).equals(host) } ?? isLast
+        }
+        return isLast
     }
 
     private func rewritePath(_ head: HeaderMap, matchedSize: Int, keepsOriginal: Bool) {

@@ -33,27 +33,22 @@ package struct RedirectLocation {
     }
 
     /// The same URL over TLS (envoy: require_tls).
-    package static func secure(_ head: HeaderMap) -> ByteBuffer {
-        var location = ByteBuffer()
+    package static func appendSecure(_ head: HeaderMap, to location: inout ByteBuffer) {
         location.append("https://")
         if let host = head[.authority] { location.append(host) }
         if let path = head[.path] { location.append(path) }
-        return location
     }
 
     /// The URL of the request itself, for direct responses whose status asks for a location.
-    package static func same(_ head: HeaderMap) -> ByteBuffer {
-        var location = ByteBuffer()
+    package static func appendSame(_ head: HeaderMap, to location: inout ByteBuffer) {
         if let scheme = head[.scheme] { location.append(scheme) }
         location.append("://")
         if let host = head[.authority] { location.append(host) }
         if let path = head[.path] { location.append(path) }
-        return location
     }
 
     /// - Parameter matchedSize: how much of the path the route's rule matched.
-    func location(_ head: HeaderMap, matchedSize: Int) -> ByteBuffer {
-        var location = ByteBuffer()
+    func append(_ head: HeaderMap, matchedSize: Int, to location: inout ByteBuffer) {
         let requestScheme = head[.scheme] ?? Bytes(start: nil, count: 0)
         if let scheme { location.append(scheme) } else { location.append(requestScheme) }
         location.append("://")
@@ -67,7 +62,6 @@ package struct RedirectLocation {
             location.append(decimal: Int(port))
         }
         appendPath(head, matchedSize, &location)
-        return location
     }
 
     /// How much of the request's host is kept: a port goes where another comes, or where it is the

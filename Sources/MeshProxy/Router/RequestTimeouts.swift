@@ -37,6 +37,9 @@ package struct RequestTimeouts: Equatable {
             if let wait = Self.milliseconds(asked) { perTry = wait }
             head.remove(.envoyUpstreamRequestPerTryTimeout)
         }
+        // Envoy's older knobs: the upstream does not see them, whether they do anything or not.
+        head.remove(.envoyUpstreamAltStatName)
+        head.remove(.envoyUpstreamRequestTimeoutAltResponse)
         // An attempt that may take as long as everything has no limit of its own.
         if whole > .zero, perTry >= whole { perTry = .zero }
         setHeaders(head, action, router, elapsed: .zero)
@@ -62,7 +65,7 @@ package struct RequestTimeouts: Equatable {
             head.set(.envoyExpectedRequestTimeout, decimal: Int(milliseconds))
         }
         if action.config.streamDuration == nil, action.maxGRPCTimeout != nil, GRPC.isRequest(head) {
-            Self.setGRPCTimeout(head, milliseconds)
+            GRPC.setTimeout(head, milliseconds: milliseconds)
         }
     }
 
@@ -82,16 +85,5 @@ package struct RequestTimeouts: Equatable {
         if let offset, offset < timeout { timeout = Nanoseconds(timeout.count - offset.count) }
         if most > .zero, timeout == .zero || timeout > most { return most }
         return timeout
-    }
-
-    /// At most eight digits: the unit grows until the number fits.
-    private static func setGRPCTimeout(_ head: HeaderMap, _ milliseconds: Int64) {
-        var value = milliseconds
-        var unit = "m"
-        for (next, factor) in [("S", Int64(1000)), ("M", 60), ("H", 60)] where value > 99_999_999 {
-            value /= factor
-            unit = next
-        }
-        head.set(.grpcTimeout, "\(min(value, 99_999_999))\(unit)")
     }
 }

@@ -145,10 +145,14 @@ package final class Route {
         }
     }
 
-    /// The `location` of this route's redirect.
-    package func location(_ redirect: RedirectLocation, for head: HeaderMap) -> ByteBuffer {
+    /// Writes the `location` of this route's redirect.
+    package func appendLocation(
+        _ redirect: RedirectLocation,
+        for head: HeaderMap,
+        to location: inout ByteBuffer
+    ) {
         let path = head[.path] ?? Bytes(start: nil, count: 0)
-        return redirect.location(head, matchedSize: matcher.matchedSize(path))
+        redirect.append(head, matchedSize: matcher.matchedSize(path), to: &location)
     }
 
     /// Response header mutations of all levels.

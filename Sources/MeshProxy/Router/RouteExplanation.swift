@@ -124,7 +124,8 @@ extension RouteTable {
             let split = action.split(head, random: random)
             return "cluster \(action.cluster(head, split: split) { _ in nil }.name)"
         case .redirect(let redirect):
-            let location = route.location(redirect, for: head)
+            var location = ByteBuffer()
+            route.appendLocation(redirect, for: head, to: &location)
             return "redirect \(redirect.status) to \(String(bytes: location.bytes))"
         case .respond(let response): return "direct response \(response.status)"
         }

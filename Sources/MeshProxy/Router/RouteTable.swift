@@ -6,7 +6,7 @@ import MeshRuntime
 /// What a route table says of a request.
 package enum RouteDecision {
     case route(RouteSelection)
-    /// 301 to the same URL over TLS; see ``RedirectLocation/secure(_:)``.
+    /// 301 to the same URL over TLS; see ``RedirectLocation/appendSecure(_:to:)``.
     case demandTLS(VirtualHost)
     /// No virtual host, or none of its routes is for it: 404, response flag NR.
     case notFound(VirtualHost?)

@@ -55,16 +55,17 @@ package final class RouterFilter: TimerTarget {
             stream.sendLocalReply(.routeNotFound)
         case .demandTLS:
             settings.routerStats.rqRedirect.add()
-            stream.sendLocalReply(.redirect(status: 301, RedirectLocation.secure(head)))
+            var location = ByteBuffer()
+            RedirectLocation.appendSecure(head, to: &location)
+            stream.sendLocalReply(.redirect(status: 301, location))
         case .route(let selection):
             self.selection = selection
             switch selection.route.action {
-            case .redirect(let location):
+            case .redirect(let redirect):
                 settings.routerStats.rqRedirect.add()
-                var reply = LocalReply.redirect(
-                    status: location.status,
-                    selection.route.location(location, for: head)
-                )
+                var location = ByteBuffer()
+                selection.route.appendLocation(redirect, for: head, to: &location)
+                var reply = LocalReply.redirect(status: redirect.status, location)
                 reply.route = selection
                 stream.sendLocalReply(reply)
             case .respond(let response):
@@ -92,7 +93,6 @@ package final class RouterFilter: TimerTarget {
         self.action = action
         self.cluster = cluster
         timeouts = RequestTimeouts(action, config, request: head)
-        retry = RetryState(action.retryPolicy, request: head)
         if selection.host.includesRequestAttemptCount { head.set(.envoyAttemptCount, "1") }
         selection.route.prepareRequest(
             head,
@@ -101,6 +101,8 @@ package final class RouterFilter: TimerTarget {
             keepsOriginals: !config.suppressesEnvoyHeaders,
             context: { stream.formatContext() }
         )
+        // Headers that the route adds may ask for retries too.
+        retry = RetryState(action.retryPolicy, request: head)
         if isRequestComplete { armRouteTimer() }
         startAttempt()
     }

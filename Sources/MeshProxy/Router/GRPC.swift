@@ -1,0 +1,47 @@
+import MeshHTTP
+import MeshNet
+
+/// What of gRPC is seen in HTTP.
+package enum GRPC {
+    /// `application/grpc`, with or without a suffix and parameters.
+    package static func isRequest(_ head: HeaderMap) -> Bool {
+        guard let type = head[.contentType], type.count >= 16,
+            Bytes(rebasing: type[..<16]).equals("application/grpc")
+        else { return false }
+        return type.count == 16 || type[16] == UInt8(ascii: "+")
+    }
+
+    /// `grpc-timeout`: up to eight digits and a unit; nil where it is absent or malformed.
+    package static func timeout(_ head: HeaderMap) -> Nanoseconds? {
+        guard let text = head[.grpcTimeout], (2...9).contains(text.count) else { return nil }
+        var value: Int64 = 0
+        for byte in text.dropLast() {
+            let digit = byte &- 0x30
+            guard digit < 10 else { return nil }
+            value = value * 10 + Int64(digit)
+        }
+        let unit: Int64
+        switch text[text.count - 1] {
+        case UInt8(ascii: "H"): unit = 3_600_000_000_000
+        case UInt8(ascii: "M"): unit = 60_000_000_000
+        case UInt8(ascii: "S"): unit = 1_000_000_000
+        case UInt8(ascii: "m"): unit = 1_000_000
+        case UInt8(ascii: "u"): unit = 1_000
+        case UInt8(ascii: "n"): unit = 1
+        default: return nil
+        }
+        let (total, overflow) = value.multipliedReportingOverflow(by: unit)
+        return Nanoseconds(overflow ? .max : total)
+    }
+
+    /// At most eight digits: the unit grows until the number fits.
+    static func setTimeout(_ head: HeaderMap, milliseconds: Int64) {
+        var value = milliseconds
+        var unit = "m"
+        for (next, factor) in [("S", Int64(1000)), ("M", 60), ("H", 60)] where value > 99_999_999 {
+            value /= factor
+            unit = next
+        }
+        head.set(.grpcTimeout, "\(min(value, 99_999_999))\(unit)")
+    }
+}
