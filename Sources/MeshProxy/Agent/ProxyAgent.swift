@@ -153,8 +153,10 @@ package final class ProxyAgent: TimerTarget, FileWatcherDelegate {
             let thread = try WorkerThread(name: "worker_\(index)") {
                 do throws(SystemError) {
                     let loop = EventLoop(system: try LinuxSystem())
-                    let worker = Worker(index: index, loop: loop, plan: plan)
+                    // First the mailbox: what changes from now on is heard after the worker has begun
+                    // with what was true.
                     plan.workers.joined(index, loop.mailbox)
+                    let worker = Worker(index: index, loop: loop, plan: plan)
                     try worker.listen(on: sockets)
                     loop.run()
                     worker.accessLogs.flush()

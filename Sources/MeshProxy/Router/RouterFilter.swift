@@ -207,11 +207,22 @@ package final class RouterFilter: TimerTarget {
         timeouts?.setHeaders(stream.request, action, config, elapsed: elapsed)
     }
 
-    /// The attempt has its stream: it sends what there is of the request.
-    func attemptReady(_ attempt: UpstreamRequest, _ endpoint: Endpoint) {
+    /// An attempt goes to this endpoint, or failed to.
+    func attempted(_ endpoint: Endpoint) {
         stream.info.upstreamHost = endpoint.address
         stream.info.upstreamHostName = endpoint.spec.hostname
         if let retry, retry.avoidsPreviousHosts { previousHosts.append(endpoint) }
+    }
+
+    /// For the admin's `/clusters`.
+    private func count(_ counter: EndpointCounter, _ attempt: UpstreamRequest?) {
+        guard let endpoint = attempt?.endpoint else { return }
+        endpoint.vitals.add(1, to: counter, worker: stream.worker.index)
+    }
+
+    /// The attempt has its stream: it sends what there is of the request.
+    func attemptReady(_ attempt: UpstreamRequest, _ endpoint: Endpoint) {
+        attempted(endpoint)
         if let action, action.usesUpstreamHost, !endpoint.spec.hostname.isEmpty {
             action.setUpstreamHost(
                 endpoint.spec.hostname,
@@ -250,8 +261,10 @@ package final class RouterFilter: TimerTarget {
             retries(decision, replacing: attempt)
         {
             cluster.responses.recordRetry(code: status)
+            count(.requestsError, attempt)
             return
         }
+        count(status < 500 ? .requestsSuccess : .requestsError, attempt)
         if followsRedirect(head, status: status, attempt) { return }
         isResponseStarted = true
         loop.cancel(&timer)
@@ -314,6 +327,7 @@ package final class RouterFilter: TimerTarget {
             settings.routerStats.rqResetAfterDownstreamResponseStarted.add()
             return stream.abortResponse(reason)
         }
+        count(.requestsError, attempt)
         if repeatsLostRace(reason, attempt) { return }
         if let decision = retry?.reset(
             reason,
@@ -345,6 +359,8 @@ package final class RouterFilter: TimerTarget {
         } else {
             cluster.stats.upstreamRqPerTryTimeout.add()
         }
+        count(.requestsTimeout, attempt)
+        count(.requestsError, attempt)
         attempt.abandon()
         if isResponseStarted {
             stream.info.flags.insert(.upstreamRequestTimeout)
@@ -366,6 +382,8 @@ package final class RouterFilter: TimerTarget {
     private func routeTimedOut() {
         guard let cluster else { return }
         cluster.stats.upstreamRqTimeout.add()
+        count(.requestsTimeout, attempt)
+        count(.requestsError, attempt)
         attempt?.abandon()
         cluster.responses.record(code: 504, isInternal: stream.isInternalRequest)
         sendUpstreamReply(.upstreamTimeout(perTry: false, isIdle: false))

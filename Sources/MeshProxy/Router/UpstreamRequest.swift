@@ -18,6 +18,8 @@ package final class UpstreamRequest: PoolWaiter, ClientStreamDelegate, TimerTarg
     private var state = State.waiting
     private var ticket: PoolTicket?
     private(set) var connection: UpstreamConnection?
+    /// Where it went, or would have gone; nil while it waits.
+    private(set) var endpoint: Endpoint?
     /// The whole request has been handed to the upstream's codec.
     private(set) var isRequestSent = false
     private(set) var hasRequestBegun = false
@@ -54,6 +56,7 @@ package final class UpstreamRequest: PoolWaiter, ClientStreamDelegate, TimerTarg
         guard case .waiting = state else { return upstream.reset(.localReset) }
         state = .active(upstream)
         self.connection = connection
+        endpoint = connection.endpoint
         let info = stream.info
         info.upstreamLocalAddress = connection.localAddress
         info.upstreamTLS = connection.tls
@@ -66,7 +69,8 @@ package final class UpstreamRequest: PoolWaiter, ClientStreamDelegate, TimerTarg
         ticket = nil
         guard case .waiting = state else { return }
         end()
-        stream.info.upstreamHost = failure.endpoint.address
+        endpoint = failure.endpoint
+        router.attempted(failure.endpoint)
         router.attemptReset(
             self,
             failure.resetReason,
