@@ -7,6 +7,7 @@ package struct Bootstrap: Sendable {
     /// Nil: no administration server.
     package let admin: AdminConfig?
     package let runtime: RuntimeConfig
+    package let explain: ExplainConfig
     package let stats: StatsConfig
     /// How often gauges and histograms are settled.
     package let statsFlushInterval: Duration
@@ -23,6 +24,7 @@ package struct Bootstrap: Sendable {
         secrets = resources?.objects("secrets").map { SecretConfig($0) } ?? []
         admin = object.object("admin").map { AdminConfig($0) }
         runtime = object.object("layered_runtime").map { RuntimeConfig($0) } ?? RuntimeConfig()
+        explain = ExplainConfig(runtime) { object.error($0, at: "layered_runtime") }
         stats = object.object("stats_config").map { StatsConfig($0) } ?? StatsConfig()
         statsFlushInterval =
             object.duration("stats_flush_interval", atLeast: .milliseconds(1)) ?? .seconds(5)

@@ -22,7 +22,7 @@ package enum KnownHeader: UInt8, CaseIterable, Sendable {
     case envoyIsTimeoutRetry, envoyUpstreamRequestTimeoutAltResponse
     case clientTraceID, traceparent, tracestate, b3, b3TraceID, grpcTimeout, grpcStatus, grpcMessage
     // `etag` stays last: ``count`` follows from it.
-    case serverTiming, contentEncoding, acceptEncoding, cacheControl, etag
+    case serverTiming, contentEncoding, acceptEncoding, cacheControl, meshExplain, etag
 
     /// The name on the wire, in lower case.
     package var name: StaticString {
@@ -107,6 +107,7 @@ package enum KnownHeader: UInt8, CaseIterable, Sendable {
         case .contentEncoding: "content-encoding"
         case .acceptEncoding: "accept-encoding"
         case .cacheControl: "cache-control"
+        case .meshExplain: "x-mesh-explain"
         case .etag: "etag"
         }
     }

@@ -103,8 +103,10 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
         loop.cancel(&headersTimer)
         noteActivity()
         if endStream { requestEnded() }
+        let isExplained = takesExplainHeader(head)
         let refusal = settings.preparation.prepare(self, head)
         armDurationTimer()
+        if isExplained { return sendExplanation(refusal) }
         if let refusal { return sendLocalReply(refusal) }
         if let timeout = action?.idleTimeout { replaceIdleTimeout(timeout) }
         let router = RouterFilter(self)
@@ -408,6 +410,20 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
         let hasBody = !body.isEmpty && !isHead
         sendResponseHead(head, endStream: !hasBody)
         if hasBody { sendResponseData(body.bytes, endStream: true) }
+        worker.headers.give(taken)
+    }
+
+    /// Answers 200 with a body of the proxy's own, which nothing rewrites.
+    func sendReply(contentType: StaticString, _ body: Bytes, details: String) {
+        info.responseCodeDetails = details
+        let taken = worker.headers.take()
+        let head = taken.takeUnretainedValue()
+        head.append(.status, "200")
+        head.append(.contentType, contentType)
+        head.set(.contentLength, decimal: body.count)
+        let isHead = request[.method]?.equals("HEAD") ?? false
+        sendResponseHead(head, endStream: isHead)
+        if !isHead { sendResponseData(body, endStream: true) }
         worker.headers.give(taken)
     }
 

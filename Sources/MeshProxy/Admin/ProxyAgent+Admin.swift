@@ -37,6 +37,12 @@ extension ProxyAgent {
         state.drainListeners = { [unowned self] in drainListeners(graceful: $0.isGraceful) }
         state.reopenLogs = { [unowned self] in reopenLogs() }
         state.quit = { [unowned self] in quit() }
+        let explainer = AdminExplainer(
+            plan.bootstrap,
+            formats: process.formats,
+            clusters: plan.cluster
+        )
+        state.explain = { explainer.respond(to: $0) }
         return state
     }
 

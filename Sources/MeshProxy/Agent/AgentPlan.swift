@@ -27,6 +27,8 @@ package final class AgentPlan: Sendable {
         self.downstreamTLS = downstreamTLS
     }
 
+    func cluster(_ name: String) -> ClusterPlan? { clusters.first { $0.options.name == name } }
+
     /// The slot of a filter chain's TLS; the planner has made one for each.
     func slot(_ config: DownstreamTLSConfig) -> TLSContextSlot {
         guard let slot = downstreamTLS[config.place.path] else {

@@ -97,7 +97,7 @@ package struct HeaderMatcher: Sendable {
             .envoyRateLimited, .envoyImmediateHealthCheckFail, .envoyUpstreamHealthCheckedCluster,
             .envoyDegraded, .envoyNotForwarded, .traceparent, .tracestate, .b3, .b3TraceID,
             .grpcStatus,
-            .grpcMessage, .serverTiming, .etag:
+            .grpcMessage, .serverTiming, .meshExplain, .etag:
             return false
         case .some:
             return true
