@@ -22,6 +22,19 @@ package final class TCPProxySettings {
         weightTotal = config.clusters.reduce(0) { $0 + UInt64($1.weight) }
     }
 
+    /// A connection that network RBAC closed before it came here is logged as if it had.
+    func logDenied(_ connection: ConnectionInfo, _ worker: Worker) {
+        let info = StreamInfo(
+            connection: connection,
+            start: connection.start,
+            startWall: connection.startWall
+        )
+        info.dynamicMetadata = connection.dynamicMetadata
+        info.connectionTerminationDetails = connection.terminationDetails
+        info.end = worker.loop.now
+        for log in accessLogs { log.log(worker.context(of: info, .tcpConnectionEnd)) }
+    }
+
     /// The cluster of one connection, by weight.
     func choose(_ random: UInt64) -> TCPProxyConfig.WeightedCluster? {
         guard weightTotal > 0 else { return nil }
@@ -56,6 +69,7 @@ package final class TCPProxySession: ConnectionDelegate, UpstreamTCPWaiter, Time
         self.settings = settings
         self.worker = worker
         self.info = StreamInfo(connection: info, start: info.start, startWall: info.startWall)
+        self.info.dynamicMetadata = info.dynamicMetadata
         lastActivity = worker.loop.now
     }
 

@@ -11,6 +11,8 @@ final class DownstreamConnection: ConnectionDelegate, TimerTarget {
     /// Made once the connection is established; nil before, and where RBAC refused.
     private var terminal: (any ConnectionDelegate)?
     private var denied: Connection?
+    /// Network RBAC said no.
+    private var isDenied = false
     private var timer = TimerID.none
 
     init(_ info: ConnectionInfo, chain: FilterChain, listener: ActiveListener) {
@@ -43,6 +45,7 @@ final class DownstreamConnection: ConnectionDelegate, TimerTarget {
 
     /// Closes a denied connection, after holding it for a while where so configured.
     private func deny(_ connection: Connection, after delay: Nanoseconds) {
+        isDenied = true
         guard delay > .zero else { return connection.close() }
         denied = connection
         timer = worker.loop.arm(self, after: delay)
@@ -76,6 +79,7 @@ final class DownstreamConnection: ConnectionDelegate, TimerTarget {
         if case .connectTimeout = reason { listener.handshakeTimedOut() }
         worker.loop.cancel(&timer)
         denied = nil
+        if isDenied, case .tcp(let settings) = chain.terminal { settings.logDenied(info, worker) }
         terminal?.connectionClosed(connection, reason)
         terminal = nil
         listener.connectionEnded(info, connection)
