@@ -198,7 +198,9 @@ class GroupRun:
             self.upstreams[name] = upstream
             e.ports[name] = upstream.port
         config = self.group.config(e)
-        self.proxy = Proxy(self.flavor, config, self.directory, e.port("admin"), concurrency=self.concurrency)
+        self.proxy = Proxy(
+            self.flavor, config, self.directory, e.port("admin"), [e.port("in")], self.concurrency
+        )
         self.proxy.wait_ready()
         self.log = LogFile(e.log)
 
@@ -278,7 +280,11 @@ class GroupRun:
         answers = {}
         for path in self.group.admin_paths:
             method, target = path.split(" ")
-            status, body, headers = self.proxy.request(method, target)
+            try:
+                status, body, headers = self.proxy.request(method, target)
+            except OSError:
+                answers[path] = {"status": "no answer"}
+                continue
             headers = {name.lower(): value for name, value in headers.items()}
             answer = {"status": status, "type": headers.get("content-type")}
             if answer["type"] == "application/json":
