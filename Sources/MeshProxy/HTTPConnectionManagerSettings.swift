@@ -94,11 +94,15 @@ package final class HTTPConnectionManagerSettings {
 
     /// The codec of a new connection.
     func makeCodec(_ connection: Connection, _ manager: HTTPConnectionManager) -> any ServerCodec {
-        HTTP1ServerCodec(
+        let headers = manager.worker.headers
+        if let codecs = manager.worker.plan.serverCodecs {
+            return codecs.makeCodec(sink: connection, delegate: manager, headers: headers)
+        }
+        return HTTP1ServerCodec(
             sink: connection,
             delegate: manager,
             settings: http1,
-            pool: manager.worker.headers
+            pool: headers
         )
     }
 }

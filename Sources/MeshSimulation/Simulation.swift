@@ -21,6 +21,7 @@ package final class Simulation {
     private var generator: SeededGenerator
     private var hosts: [Host] = []
     private var actors: [any SimulationActor] = []
+    private var kept: [AnyObject] = []
     private var steps = 0
 
     /// More steps than any sane test takes: a loop that never rests ends here.
@@ -69,6 +70,9 @@ package final class Simulation {
     }
 
     package func add(_ actor: any SimulationActor) { actors.append(actor) }
+
+    /// Keeps an object alive as long as the simulation: its loop holds it only weakly.
+    package func keep(_ object: AnyObject) { kept.append(object) }
 
     // MARK: Running
 

@@ -1,4 +1,5 @@
 import MeshConfig
+import MeshHTTP
 import MeshNet
 import MeshRuntime
 
@@ -12,19 +13,23 @@ package final class AgentPlan: Sendable {
     package let clusters: [ClusterPlan]
     /// TLS contexts of filter chains, by the transport socket's place in the file.
     private let downstreamTLS: [ConfigPath: TLSContextSlot]
+    /// Another wire than HTTP/1.1 towards clients; nil where the configuration decides.
+    let serverCodecs: (any ServerCodecFactory)?
 
     package init(
         bootstrap: Bootstrap,
         process: ProcessState,
         workers: WorkerGroup,
         clusters: [ClusterPlan],
-        downstreamTLS: [ConfigPath: TLSContextSlot]
+        downstreamTLS: [ConfigPath: TLSContextSlot],
+        serverCodecs: (any ServerCodecFactory)? = nil
     ) {
         self.bootstrap = bootstrap
         self.process = process
         self.workers = workers
         self.clusters = clusters
         self.downstreamTLS = downstreamTLS
+        self.serverCodecs = serverCodecs
     }
 
     func cluster(_ name: String) -> ClusterPlan? { clusters.first { $0.options.name == name } }
@@ -66,6 +71,16 @@ extension Worker {
             add(listener)
         }
     }
+}
+
+/// Makes the codec of a new downstream connection, as ``ClientCodecFactory`` does upstream.
+package protocol ServerCodecFactory: Sendable {
+    /// - Parameter headers: the worker's.
+    func makeCodec(
+        sink: ByteSink,
+        delegate: any ServerCodecDelegate,
+        headers: HeaderMapPool
+    ) -> any ServerCodec
 }
 
 /// A listening socket of one worker.

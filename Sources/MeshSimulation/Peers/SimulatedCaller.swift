@@ -128,6 +128,7 @@ package final class SimulatedCaller: ConnectionDelegate, ClientCodecDelegate, De
             timeout: nil,
             delegate: self
         )
+        simulation.keep(self)
     }
 
     package func connectionEstablished(_ connection: Connection) {

@@ -47,6 +47,7 @@ package final class SimulatedService: ListenerDelegate {
         loop = simulation.makeLoop()
         let socket = try loop.system.listen(on: address, options: ListenOptions())
         listener = try Listener(socket: socket, loop: loop, delegate: self)
+        simulation.keep(self)
     }
 
     /// Refuses connections from now on.
