@@ -52,4 +52,36 @@ struct EventLoopTests {
         simulation.run()
         #expect(counter.ticks == 42)
     }
+
+    @Test func `within one batch, connections that ended are heard of first`() throws {
+        final class Ear: ReadinessHandler {
+            let name: String
+            let tell: (String) -> Void
+            init(_ name: String, _ tell: @escaping (String) -> Void) {
+                self.name = name
+                self.tell = tell
+            }
+            func becameReady(_ readiness: Readiness) { tell(name) }
+        }
+        let simulation = Simulation(seed: 1)
+        let server = try ScriptedServer(
+            in: simulation,
+            port: 80,
+            scripts: [[.wait(.seconds(1)), .send("x")], [.wait(.seconds(2)), .close]]
+        )
+        // Not driven by the simulation: both events wait for the one poll below.
+        let loop = EventLoop(system: simulation.makeSystem())
+        var heard: [String] = []
+        for name in ["bytes", "end"] {
+            let socket = try loop.system.connect(to: server.address, options: SocketOptions())
+            _ = try loop.register(Ear(name) { heard.append($0) }, for: socket)
+            simulation.run(for: .milliseconds(1))
+        }
+        loop.runOnce()
+        #expect(heard == ["bytes", "end"])
+        heard = []
+        simulation.run(for: .seconds(3))
+        loop.runOnce()
+        #expect(heard == ["end", "bytes"])
+    }
 }

@@ -84,7 +84,10 @@ package final class EventLoop {
         let count = system.poll(for: patience, into: ready)
         now = system.now()
         for letter in mailbox.take() { letter(self) }
-        for at in 0..<count { dispatch(ready[at]) }
+        // What the peer has closed goes first, so that no request of this batch is put on a connection
+        // whose FIN arrived with it.
+        for at in 0..<count where ready[at].readiness.tellsEnd { dispatch(ready[at]) }
+        for at in 0..<count where !ready[at].readiness.tellsEnd { dispatch(ready[at]) }
         timers.advance(to: now) { target, kind in target.timerFired(kind) }
         runDeferred()
         flush()

@@ -61,6 +61,9 @@ package struct Readiness: OptionSet, Sendable {
     package static let peerClosed = Self(rawValue: 4)
     /// The connection is broken (RST or a failed connect).
     package static let error = Self(rawValue: 8)
+
+    /// Something has ended: nobody should begin anything new here.
+    var tellsEnd: Bool { !isDisjoint(with: [.peerClosed, .error]) }
 }
 
 package struct ReadyEvent: Sendable {
