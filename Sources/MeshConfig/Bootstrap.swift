@@ -11,15 +11,14 @@ package struct Bootstrap: Sendable {
     package let stats: StatsConfig
     /// How often gauges and histograms are settled.
     package let statsFlushInterval: Duration
-    /// Statistics are settled when they are asked for, not by the clock.
-    package let flushesStatsOnAdmin: Bool
-    /// For clusters that have none of their own.
-    package let dnsResolver: DNSResolverConfig
 
     package init(_ object: ConfigObject) {
         node = NodeConfig(object.object("node"))
         let resources = object.object("static_resources")
-        clusters = resources?.objects("clusters").map { ClusterConfig($0) } ?? []
+        let resolver = DNSResolverConfig(bootstrap: object)
+        clusters =
+            resources?.objects("clusters").map { ClusterConfig($0, defaultResolver: resolver) }
+            ?? []
         listeners = resources?.objects("listeners").map { ListenerConfig($0) } ?? []
         secrets = resources?.objects("secrets").map { SecretConfig($0) } ?? []
         admin = object.object("admin").map { AdminConfig($0) }
@@ -31,17 +30,19 @@ package struct Bootstrap: Sendable {
         if statsFlushInterval > .seconds(300) {
             object.error("must be at most five minutes", at: "stats_flush_interval")
         }
-        flushesStatsOnAdmin = object.bool("stats_flush_on_admin", default: false)
-        if object.bool("stats_flush_on_admin") == false {
-            object.error("must be true, or not be given", at: "stats_flush_on_admin")
+        if let flushes = object.bool("stats_flush_on_admin") {
+            if !flushes {
+                object.error("must be true, or not be given", at: "stats_flush_on_admin")
+            }
+            if object.isPresent("stats_flush_interval") {
+                object.error(
+                    "only one of stats_flush_interval, stats_flush_on_admin may be given",
+                    at: "stats_flush_on_admin"
+                )
+            }
         }
-        if flushesStatsOnAdmin, object.isPresent("stats_flush_interval") {
-            object.error(
-                "only one of stats_flush_interval, stats_flush_on_admin may be given",
-                at: "stats_flush_on_admin"
-            )
-        }
-        dnsResolver = DNSResolverConfig(bootstrap: object)
+        // Statistics are always as fresh as they are asked for.
+        object.inert("stats_flush_on_admin")
         Self.refuse(object)
         object.object("cluster_manager").map(Self.refuseManager)
         object.object("overload_manager").map(Self.refuseOverload)

@@ -30,13 +30,17 @@ package struct ClusterConfig: Sendable {
     package let path: ConfigPath
     package let position: ConfigPosition
 
-    package init(_ object: ConfigObject) {
+    /// - Parameter defaultResolver: of names, where the cluster has none of its own.
+    package init(
+        _ object: ConfigObject,
+        defaultResolver: DNSResolverConfig = DNSResolverConfig()
+    ) {
         path = object.path
         position = object.position
         name = object.requiredString("name")
         let alternative = object.string("alt_stat_name", default: "")
         statName = alternative.isEmpty ? name : alternative
-        discovery = Self.discovery(object)
+        discovery = Self.discovery(object, defaultResolver)
         let resolvesNames = discovery != .fixed
         let assignment = object.object("load_assignment")
         loadAssignment =
@@ -125,12 +129,15 @@ package struct ClusterConfig: Sendable {
         }
     }
 
-    private static func discovery(_ object: ConfigObject) -> Discovery {
-        let dns = DNSClusterConfig(cluster: object)
+    private static func discovery(
+        _ object: ConfigObject,
+        _ resolver: DNSResolverConfig
+    ) -> Discovery {
+        let dns = DNSClusterConfig(cluster: object, defaultResolver: resolver)
         if object.atMostOne(of: "type", "cluster_type") == "cluster_type",
             let custom = object.object("cluster_type")
         {
-            return customDiscovery(custom)
+            return customDiscovery(custom, resolver)
         }
         switch object.enumeration("type", default: DiscoveryType.fixed) {
         case .fixed: return .fixed
@@ -151,11 +158,14 @@ package struct ClusterConfig: Sendable {
         }
     }
 
-    private static func customDiscovery(_ object: ConfigObject) -> Discovery {
+    private static func customDiscovery(
+        _ object: ConfigObject,
+        _ resolver: DNSResolverConfig
+    ) -> Discovery {
         _ = object.requiredString("name")
         guard let (type, options) = object.typedConfig() else { return .fixed }
         if type == DNSClusterConfig.typeName {
-            return .strictDNS(DNSClusterConfig(typed: options))
+            return .strictDNS(DNSClusterConfig(typed: options, defaultResolver: resolver))
         }
         object.error(
             "\(ConfigNode.quoted(type)) is not supported; the one custom type is "

@@ -37,7 +37,7 @@ package struct DNSClusterConfig: Hashable, Sendable {
     package let lookupFamily: LookupFamily
     package let resolver: DNSResolverConfig
 
-    init(cluster object: ConfigObject) {
+    init(cluster object: ConfigObject, defaultResolver: DNSResolverConfig) {
         refreshRate =
             object.duration("dns_refresh_rate", atLeast: .nanoseconds(1_000_001)) ?? .seconds(5)
         jitter = object.duration("dns_jitter", default: .zero)
@@ -45,10 +45,11 @@ package struct DNSClusterConfig: Hashable, Sendable {
         respectsTTL = object.bool("respect_dns_ttl", default: false)
         minimumRefreshRate = .zero
         lookupFamily = object.enumeration("dns_lookup_family", default: .auto)
-        resolver = DNSResolverConfig(owner: object)
+        let own = DNSResolverConfig(owner: object)
+        resolver = own == DNSResolverConfig() ? defaultResolver : own
     }
 
-    init(typed object: ConfigObject) {
+    init(typed object: ConfigObject, defaultResolver: DNSResolverConfig) {
         refreshRate =
             object.duration("dns_refresh_rate", atLeast: .nanoseconds(1_000_001)) ?? .seconds(5)
         jitter = object.duration("dns_jitter", default: .zero)
@@ -67,7 +68,8 @@ package struct DNSClusterConfig: Hashable, Sendable {
             "all_addresses_in_single_endpoint",
             "every address is an endpoint, as in STRICT_DNS"
         )
-        resolver = DNSResolverConfig(typed: object)
+        let own = DNSResolverConfig(typed: object)
+        resolver = own == DNSResolverConfig() ? defaultResolver : own
     }
 
     private static func failureRefresh(_ object: ConfigObject?) -> ClosedRange<Duration>? {

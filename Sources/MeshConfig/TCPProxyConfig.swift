@@ -20,10 +20,6 @@ package struct TCPProxyConfig: Sendable {
     package let maxConnectAttempts: UInt32
     /// Nil: as long as it lasts.
     package let maxConnectionDuration: Duration?
-    /// An access log record at every such interval; nil: only at the end.
-    package let accessLogFlushInterval: Duration?
-    /// A record also when the upstream connection is there.
-    package let logsOnConnected: Bool
 
     package init(_ object: ConfigObject) {
         statPrefix = object.requiredString("stat_prefix")
@@ -40,17 +36,6 @@ package struct TCPProxyConfig: Sendable {
         maxConnectionDuration = object.duration(
             "max_downstream_connection_duration",
             atLeast: .milliseconds(1)
-        )
-        let options = object.object("access_log_options")
-        accessLogFlushInterval =
-            options?.duration("access_log_flush_interval", atLeast: .milliseconds(1))
-            ?? object.duration("access_log_flush_interval", atLeast: .milliseconds(1))
-        let connected = options?.bool("flush_access_log_on_connected", default: false) ?? false
-        let older = object.bool("flush_access_log_on_connected", default: false)
-        logsOnConnected = connected || older
-        options?.unsupported(
-            "flush_access_log_on_start",
-            "use flush_access_log_on_connected or the end"
         )
         Self.refuse(object)
     }
@@ -109,5 +94,10 @@ package struct TCPProxyConfig: Sendable {
         object.unsupported("upstream_idle_timeout", "use idle_timeout")
         // Read by hash balancing only, which clusters refuse.
         object.inert("hash_policy")
+        // One record is written, at the end.
+        let logging = object.object("access_log_options")
+        logging?.inert("flush_access_log_on_connected", "access_log_flush_interval")
+        logging?.inert("flush_access_log_on_start")
+        object.inert("access_log_flush_interval", "flush_access_log_on_connected")
     }
 }

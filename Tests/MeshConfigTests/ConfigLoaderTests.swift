@@ -158,6 +158,27 @@ func bootstrap(
         )
     }
 
+    @Test func `a cluster without a resolver has the one of the bootstrap`() {
+        let endpoint =
+            #"{"endpoint":{"address":{"socket_address":{"address":"app","port_value":1}}}}"#
+        let cluster = { (more: String) in
+            #"{"name":"up","type":"STRICT_DNS"\#(more),"load_assignment":{"cluster_name":"up","endpoints":[{"lb_endpoints":[\#(endpoint)]}]}}"#
+        }
+        let server = { (address: String) in
+            #"{"resolvers":[{"socket_address":{"address":"\#(address)","port_value":53}}]}"#
+        }
+        let common = #","dns_resolution_config":\#(server("10.0.0.1"))"#
+        func servers(_ more: String) -> [String] {
+            let found = load(bootstrap(clusters: cluster(more), more: common)).0
+            guard case .strictDNS(let dns)? = found?.clusters.first?.discovery else { return [] }
+            return dns.resolver.resolvers.map(\.description)
+        }
+        #expect(servers("") == ["10.0.0.1:53"])
+        #expect(
+            servers(#","dns_resolution_config":\#(server("10.0.0.2"))"#) == ["10.0.0.2:53"]
+        )
+    }
+
     @Test func `a value of the wrong kind is one error, not many`() {
         #expect(
             load(#"{"static_resources": 5}"#).errors
