@@ -146,8 +146,7 @@ package final class UpstreamRequest: PoolWaiter, ClientStreamDelegate, TimerTarg
         guard !isEnded else { return }
         recordWireBytes()
         end()
-        let transportFailure =
-            reason == .protocolError ? detail.description : connection?.transportFailureReason ?? ""
+        let transportFailure = connection?.transportFailureReason ?? ""
         router.attemptReset(self, reason, transportFailure: transportFailure)
     }
 

@@ -129,7 +129,6 @@ package final class Cluster {
         stats.membershipTotal.set(UInt64(endpoints.count))
         stats.membershipHealthy.set(UInt64(health.count { $0 == .healthy }))
         stats.membershipDegraded.set(UInt64(health.count { $0 == .degraded }))
-        stats.maxHostWeight.set(UInt64(endpoints.map(\.spec.weight).max() ?? 0))
         let draining = endpoints.count { $0.vitals.health == .draining }
         stats.membershipExcluded.set(UInt64(draining))
 

@@ -104,6 +104,7 @@ package final class PriorityVitals: Sendable {
 /// Which workers wait for something: one bit each, beyond 64 workers shared.
 package struct WaitingWorkers: ~Copyable, Sendable {
     private let mask = Atomic<UInt64>(0)
+    /// The bit after the one taken last: whose turn it is.
     private let turn = Atomic<Int>(0)
 
     private static func bit(_ worker: Int) -> UInt64 { 1 << UInt64(worker & 63) }
@@ -129,7 +130,7 @@ package struct WaitingWorkers: ~Copyable, Sendable {
     package func takeOne(last: Int? = nil) -> Int? {
         var current = mask.load(ordering: .sequentiallyConsistent)
         guard current != 0 else { return nil }
-        let start = UInt64(turn.wrappingAdd(1, ordering: .relaxed).oldValue & 63)
+        let start = UInt64(turn.load(ordering: .relaxed) & 63)
         while current != 0 {
             let others = current & ~(last.map(Self.bit) ?? 0)
             let candidates = others == 0 ? current : others
@@ -140,7 +141,10 @@ package struct WaitingWorkers: ~Copyable, Sendable {
                 desired: current & ~Self.bit(number),
                 ordering: .sequentiallyConsistent
             )
-            if exchanged { return number }
+            if exchanged {
+                turn.store(number + 1, ordering: .relaxed)
+                return number
+            }
             current = original
         }
         return nil

@@ -149,21 +149,21 @@ final class RecordingMailboxes: WorkerMailboxes {
         #expect(vitals.default.connections.count == 1)
     }
 
-    @Test func `waiting workers are woken in turn`() {
-        let (vitals, mailboxes) = Self.vitals(connections: 2, workers: 4)
+    @Test func `waiting workers are woken in turn, and who waits again comes last`() {
+        let (vitals, mailboxes) = Self.vitals(connections: 1, workers: 4)
         #expect(vitals.default.connections.tryAcquire() == true)
-        #expect(vitals.default.connections.tryAcquire() == true)
-        var woken: Set<Int> = []
         for worker in 0..<4 { #expect(!vitals.waitForConnection(.default, worker: worker)) }
         _ = mailboxes.take()
-        for _ in 0..<4 {
+        var woken: [Int] = []
+        for _ in 0..<8 {
             vitals.releaseConnection(.default)
             let freed = mailboxes.takeFreed()
-            #expect(freed.count == 1)
-            woken.formUnion(freed)
+            woken += freed
             #expect(vitals.default.connections.tryAcquire() == true)
+            for worker in freed { #expect(!vitals.waitForConnection(.default, worker: worker)) }
+            _ = mailboxes.take()
         }
-        #expect(woken == [0, 1, 2, 3])
+        #expect(woken == [0, 1, 2, 3, 0, 1, 2, 3])
     }
 
     @Test func `priorities wait apart`() {
