@@ -50,7 +50,6 @@ package struct HTTPConnectionManagerConfig: Sendable {
     package let addsUserAgent: Bool
     package let protocolOptions: HTTPProtocolConfig
     package let http1: HTTP1ProtocolConfig
-    package let safeMaxConnectionDuration: Bool
     package let serverName: String
     package let serverHeaderTransformation: ServerHeaderTransformation
     package let schemeTransformation: SchemeTransformation
@@ -62,7 +61,6 @@ package struct HTTPConnectionManagerConfig: Sendable {
     package let drainTimeout: Duration
     package let delayedCloseTimeout: Duration
     package let accessLogs: [AccessLogConfig]
-    package let accessLogOptions: AccessLogOptions
     package let usesRemoteAddress: Bool
     package let trustedHops: Int
     package let originalIPDetection: [OriginalIPDetectionConfig]
@@ -75,7 +73,6 @@ package struct HTTPConnectionManagerConfig: Sendable {
     package let packsTraceReason: Bool
     package let clientCertificate: ForwardClientCertConfig
     package let proxiesContinue: Bool
-    package let representsIPv4AsMappedIPv6: Bool
     package let upgrades: [UpgradeConfig]
     package let normalizesPath: Bool
     package let mergesSlashes: Bool
@@ -83,7 +80,6 @@ package struct HTTPConnectionManagerConfig: Sendable {
     package private(set) var localReply: LocalReplyConfig?
     package let hostPortStripping: HostPortStripping
     package let stripsTrailingHostDot: Bool
-    package let keepsConnectionAfterInvalidMessage: Bool
     package let appendsForwardedPort: Bool
     package let forwardedProto: ForwardedProtoConfig
 
@@ -104,10 +100,6 @@ package struct HTTPConnectionManagerConfig: Sendable {
         http1 =
             object.object("http_protocol_options").map { HTTP1ProtocolConfig($0) }
             ?? HTTP1ProtocolConfig()
-        safeMaxConnectionDuration = object.bool(
-            "http1_safe_max_connection_duration",
-            default: false
-        )
         let server = object.string("server_name", default: "")
         serverName = server.isEmpty ? "envoy" : server
         serverHeaderTransformation =
@@ -126,7 +118,6 @@ package struct HTTPConnectionManagerConfig: Sendable {
         delayedCloseTimeout = object.duration("delayed_close_timeout") ?? .seconds(1)
 
         accessLogs = object.objects("access_log").map { AccessLogConfig($0) }
-        accessLogOptions = AccessLogOptions(object)
         usesRemoteAddress = object.bool("use_remote_address", default: false)
         trustedHops = Int(object.uint32("xff_num_trusted_hops", default: 0))
         originalIPDetection = object.objects("original_ip_detection_extensions")
@@ -149,10 +140,6 @@ package struct HTTPConnectionManagerConfig: Sendable {
         packsTraceReason = Self.packsTraceReason(object)
         clientCertificate = ForwardClientCertConfig(object)
         proxiesContinue = object.bool("proxy_100_continue", default: false)
-        representsIPv4AsMappedIPv6 = object.bool(
-            "represent_ipv4_remote_address_as_ipv4_mapped_ipv6",
-            default: false
-        )
         upgrades = object.objects("upgrade_configs").map { UpgradeConfig($0) }
         normalizesPath = object.bool("normalize_path", default: false)
         mergesSlashes = object.bool("merge_slashes", default: false)
@@ -162,10 +149,6 @@ package struct HTTPConnectionManagerConfig: Sendable {
         localReply = object.object("local_reply_config").map { LocalReplyConfig($0) }
         hostPortStripping = Self.hostPortStripping(object)
         stripsTrailingHostDot = object.bool("strip_trailing_host_dot", default: false)
-        keepsConnectionAfterInvalidMessage = object.bool(
-            "stream_error_on_invalid_http_message",
-            default: false
-        )
         appendsForwardedPort = object.bool("append_x_forwarded_port", default: false)
         forwardedProto = ForwardedProtoConfig(object.object("forward_proto_config"))
         Self.refuseTheRest(object)
@@ -238,6 +221,18 @@ package struct HTTPConnectionManagerConfig: Sendable {
 
     private static func refuseTheRest(_ object: ConfigObject) {
         object.unsupported("tracing", "spans are not produced")
+        object.unsupported(
+            "stream_error_on_invalid_http_message",
+            "a message that is not valid always ends its connection"
+        )
+        object.unsupported(
+            "represent_ipv4_remote_address_as_ipv4_mapped_ipv6",
+            "addresses are written as they are"
+        )
+        object.unsupported(
+            "http1_safe_max_connection_duration",
+            "an aged connection is closed after drain_timeout"
+        )
         object.unsupported("stream_flush_timeout", "use stream_idle_timeout")
         object.unsupported("drain_timeout_jitter", "draining is spread over drain_timeout")
         object.unsupported("early_header_mutation_extensions", "no such extension is implemented")
@@ -249,6 +244,13 @@ package struct HTTPConnectionManagerConfig: Sendable {
         object.unsupported("proxy_status_config", "the Proxy-Status field is not produced")
         object.unsupported("typed_header_validation_config", "the validation built in is always on")
         object.unsupported("append_local_overload", "there is no overload manager")
+        // One record is written, at the end of a request.
+        object.object("access_log_options")?.inert(
+            "access_log_flush_interval",
+            "flush_access_log_on_new_request",
+            "flush_log_on_tunnel_successfully_established"
+        )
+        object.inert("access_log_flush_interval", "flush_access_log_on_new_request")
         // Statistics only; and TLS state for a PROXY header that is never sent.
         object.inert("record_route_resolution_stats", "add_proxy_protocol_connection_state")
     }

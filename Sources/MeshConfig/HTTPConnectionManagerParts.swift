@@ -1,32 +1,5 @@
 import MeshNet
 
-/// When access logs are written besides at the end (envoy: HcmAccessLogOptions).
-package struct AccessLogOptions: Hashable, Sendable {
-    /// Nil: not in between.
-    package let flushInterval: Duration?
-    package let flushesOnNewRequest: Bool
-
-    init(_ manager: ConfigObject) {
-        let options = manager.object("access_log_options")
-        let old = manager.duration("access_log_flush_interval")
-        let oldOnNew = manager.bool("flush_access_log_on_new_request")
-        for field in manager.present("access_log_flush_interval", "flush_access_log_on_new_request")
-        {
-            manager.warning("deprecated; use access_log_options", at: field)
-            if options != nil { manager.error("excludes access_log_options", at: field) }
-        }
-        flushInterval = options?.duration("access_log_flush_interval") ?? old
-        if let interval = flushInterval, interval < .milliseconds(1) {
-            (options ?? manager).error("must be at least 1ms", at: "access_log_flush_interval")
-        }
-        flushesOnNewRequest = options?.bool("flush_access_log_on_new_request") ?? oldOnNew ?? false
-        options?.unsupported(
-            "flush_log_on_tunnel_successfully_established",
-            "the log is written when a tunnel ends"
-        )
-    }
-}
-
 /// Which peers count as internal (envoy: InternalAddressConfig).
 package struct InternalAddressConfig: Hashable, Sendable {
     package let includesUnixSockets: Bool

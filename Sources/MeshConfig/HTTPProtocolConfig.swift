@@ -71,12 +71,8 @@ package struct HTTP1ProtocolConfig: Hashable, Sendable {
     package let enablesTrailers: Bool
     /// Whether a message may have both Content-Length and chunked encoding.
     package let allowsChunkedLength: Bool
-    /// Whether a bad request is answered without closing the connection; nil: the manager decides.
-    package let overridesStreamErrorOnInvalidMessage: Bool?
     package let sendsFullyQualifiedURL: Bool
     package let allowsCustomMethods: Bool
-    /// Upgrade tokens that are passed over instead of refused.
-    package let ignoredUpgrades: [StringMatch]
 
     package init() {
         allowsAbsoluteURL = true
@@ -85,10 +81,8 @@ package struct HTTP1ProtocolConfig: Hashable, Sendable {
         headerKeyFormat = .lowerCase
         enablesTrailers = false
         allowsChunkedLength = false
-        overridesStreamErrorOnInvalidMessage = nil
         sendsFullyQualifiedURL = false
         allowsCustomMethods = false
-        ignoredUpgrades = []
     }
 
     /// - Parameter isUpstream: the options are a cluster's: those of requests have no effect.
@@ -105,18 +99,20 @@ package struct HTTP1ProtocolConfig: Hashable, Sendable {
             allowsAbsoluteURL = true
             acceptsHTTP10 = false
             defaultHostForHTTP10 = ""
-            overridesStreamErrorOnInvalidMessage = nil
             allowsCustomMethods = false
-            ignoredUpgrades = []
         } else {
             allowsAbsoluteURL = object.bool("allow_absolute_url", default: true)
             acceptsHTTP10 = object.bool("accept_http_10", default: false)
             defaultHostForHTTP10 = object.string("default_host_for_http_10", default: "")
-            overridesStreamErrorOnInvalidMessage = object.bool(
-                "override_stream_error_on_invalid_http_message"
+            object.unsupported(
+                "override_stream_error_on_invalid_http_message",
+                "a message that is not valid always ends its connection"
             )
             allowsCustomMethods = object.bool("allow_custom_methods", default: false)
-            ignoredUpgrades = object.objects("ignore_http_11_upgrade").map { StringMatch($0) }
+            object.unsupported(
+                "ignore_http_11_upgrade",
+                "upgrades are allowed or not, by upgrade_configs"
+            )
         }
         headerKeyFormat = Self.keyFormat(object.object("header_key_format"))
         enablesTrailers = object.bool("enable_trailers", default: false)

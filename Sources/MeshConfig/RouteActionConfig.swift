@@ -28,20 +28,14 @@ package struct RouteActionConfig: Sendable {
         /// Lower case.
         package let type: String
         package let isEnabled: Bool
-        /// Whether a CONNECT request ends here and its payload goes to the upstream as raw TCP.
-        package let terminatesConnect: Bool
 
         init(_ object: ConfigObject) {
             type = object.requiredString("upgrade_type").lowercased()
             isEnabled = object.bool("enabled", default: true)
-            terminatesConnect = object.object("connect_config") != nil
-            if let connect = object.object("connect_config") {
-                connect.unsupported("proxy_protocol_config", "PROXY headers are not implemented")
-                connect.unsupported("allow_post", "only CONNECT is terminated")
-                if type != "connect" {
-                    object.error("is for upgrade_type CONNECT only", at: "connect_config")
-                }
-            }
+            object.unsupported(
+                "connect_config",
+                "the payload of CONNECT is not taken apart: it stays in its tunnel"
+            )
         }
     }
 

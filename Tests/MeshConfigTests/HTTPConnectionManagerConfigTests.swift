@@ -113,6 +113,5 @@ private func decode(
         #expect(!found.clientCertificate.includesCertificate)
         #expect(found.trustedHops == 1)
         #expect(found.upgrades.map(\.type) == ["websocket"])
-        #expect(found.accessLogOptions.flushesOnNewRequest)
     }
 }

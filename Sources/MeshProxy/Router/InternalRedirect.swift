@@ -5,6 +5,20 @@ import MeshRuntime
 
 /// Points a request at the URL of a redirect and chooses its route anew.
 enum InternalRedirect {
+    /// Puts headers of the redirect into the next request, in place of the ones it has; those that the
+    /// redirect lacks are taken out (envoy: response_headers_to_copy).
+    static func copyHeaders(
+        _ policy: InternalRedirectConfig,
+        from response: HeaderMap,
+        to request: HeaderMap
+    ) {
+        for text in policy.responseHeadersToCopy {
+            let name = HeaderName(text)
+            request.remove(name)
+            response.forEachValue(name) { request.append(name, $0) }
+        }
+    }
+
     /// False, with the request as it was, where the policy or the URL does not allow it.
     static func apply(
         _ location: String,

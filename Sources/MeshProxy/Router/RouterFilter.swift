@@ -497,6 +497,7 @@ package final class RouterFilter: TimerTarget {
             cluster.stats.upstreamInternalRedirectFailedTotal.add()
             return false
         }
+        InternalRedirect.copyHeaders(policy, from: head, to: stream.request)
         cluster.stats.upstreamInternalRedirectSucceededTotal.add()
         redirectsFollowed += 1
         attempt.abandon()
