@@ -51,14 +51,15 @@ enum ForwardedClientCertificate {
         if !peer.sha256.isEmpty { add("Hash", peer.sha256) }
         if config.includesCertificate { add("Cert", escaped(peer.pem), quoted: true) }
         if config.includesChain { add("Chain", escaped(peer.chainPEM), quoted: true) }
-        // The key stands there even where the subject is empty.
-        if config.includesSubject { add("Subject", quotable(peer.subject), quoted: true) }
-        if config.includesIssuer { add("Issuer", quotable(tls.peer?.issuer ?? ""), quoted: true) }
+        // Names are RFC 2253 text, in which a quotation mark is escaped already. The keys stand there
+        // even where there is no value.
+        if config.includesSubject { add("Subject", peer.subject, quoted: true) }
         if config.includesURI {
             if peer.uriSANs.isEmpty { add("URI", "") }
             for uri in peer.uriSANs { add("URI", uri) }
         }
         if config.includesDNS { for name in peer.dnsSANs { add("DNS", name) } }
+        if config.includesIssuer { add("Issuer", peer.issuer, quoted: true) }
     }
 
     /// PEM with the characters escaped that would break the field.
@@ -75,13 +76,5 @@ enum ForwardedClientCertificate {
             }
         }
         return result
-    }
-
-    /// A distinguished name that cannot end the quoted string it stands in.
-    private static func quotable(_ name: String) -> String {
-        guard name.utf8.contains(UInt8(ascii: "\"")) else { return name }
-        return name.split(separator: "\"", omittingEmptySubsequences: false).joined(
-            separator: "\\\""
-        )
     }
 }

@@ -70,7 +70,11 @@ package final class HTTPConnectionManagerSettings {
             runtime: runtime,
             worker.formats
         )
-        preparation = RequestPreparation(config, node: plan.bootstrap.node)
+        preparation = RequestPreparation(
+            config,
+            node: plan.bootstrap.node,
+            nodeAddress: plan.process.nodeAddress
+        )
         finisher = ResponseFinisher(config)
         router = config.router
         filters = HTTPFilterChain.make(config, stats: worker.stats)

@@ -11,10 +11,10 @@ package final class RequestPreparation {
     private let sanitizer: RequestSanitizer
     private let upgrades: [(type: String, isEnabled: Bool)]
 
-    init(_ config: HTTPConnectionManagerConfig, node: NodeConfig) {
+    init(_ config: HTTPConnectionManagerConfig, node: NodeConfig, nodeAddress: IPAddress?) {
         self.config = config
         paths = PathNormalization(config)
-        sanitizer = RequestSanitizer(config, node: node)
+        sanitizer = RequestSanitizer(config, node: node, nodeAddress: nodeAddress)
         upgrades = config.upgrades.map { ($0.type, $0.isEnabled) }
     }
 

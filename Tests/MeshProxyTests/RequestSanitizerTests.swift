@@ -217,7 +217,7 @@ private func sanitize(
             peer: CertificateInfo(
                 uriSANs: ["spiffe://td/client"],
                 dnsSANs: ["d.com"],
-                subject: #"CN="x""#,
+                subject: #"CN=\"x\""#,
                 sha256: "abc"
             ),
             local: CertificateInfo(uriSANs: ["spiffe://td/server"])

@@ -98,7 +98,8 @@ package enum CommandLineRunner {
             formats: FormatEnvironment(hostname: DiskFiles.hostname) { name in
                 DiskFiles().environment(name).map { String(decoding: $0, as: UTF8.self) }
             },
-            startWall: system.wallClock()
+            startWall: system.wallClock(),
+            nodeAddress: NodeAddress.find()
         )
     }
 

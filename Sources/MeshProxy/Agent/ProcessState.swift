@@ -10,6 +10,8 @@ package final class ProcessState: Sendable {
     /// What `%HOSTNAME%` and `%ENVIRONMENT%` read.
     package let formats: FormatEnvironment
     package let startWall: WallTime
+    /// This machine's address on its network, if it has one.
+    package let nodeAddress: IPAddress?
 
     private let failingHealthChecks = Atomic<Bool>(false)
     private let draining = Atomic<Bool>(false)
@@ -19,13 +21,15 @@ package final class ProcessState: Sendable {
         log: Log,
         logWriter: LogWriter,
         formats: FormatEnvironment,
-        startWall: WallTime
+        startWall: WallTime,
+        nodeAddress: IPAddress? = nil
     ) {
         self.registry = registry
         self.log = log
         self.logWriter = logWriter
         self.formats = formats
         self.startWall = startWall
+        self.nodeAddress = nodeAddress
     }
 
     /// `/healthcheck/fail` was posted: responses tell clients to go elsewhere.
