@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import tempfile
 import time
 
@@ -84,6 +85,19 @@ DATE = re.compile(r"\b(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d \w{3} \d{4} \d\d:\d\d:
 START = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
 
+def host_address():
+    """This machine's own address, which Envoy puts in place of a loopback client's."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+            return probe.getsockname()[0]
+        except OSError:
+            return "127.0.0.1"
+
+
+HOST = host_address()
+
+
 class Mask:
     """Blanks what differs from run to run: ports, ids, dates, paths, TLS-library words."""
 
@@ -94,6 +108,8 @@ class Mask:
 
     def text(self, value):
         value = value.replace(self.directory, "{dir}")
+        if HOST != "127.0.0.1":
+            value = value.replace(HOST, "{host}")
         value = UUID.sub("{uuid}", value)
         value = DATE.sub("{date}", value)
         value = START.sub("{time}", value)
