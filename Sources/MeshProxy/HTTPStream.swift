@@ -133,6 +133,11 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
         info.routeName = selection.route.name
         info.virtualHostName = selection.host.name
         info.routeMetadata = selection.route.metadata
+        // Logs name the cluster even where a filter refuses the request (envoy: UPSTREAM_CLUSTER).
+        info.clusterName = ""
+        guard hasRequestHead, case .forward(let action) = selection.route.action else { return }
+        let target = action.cluster(request, split: selection.split) { worker.clusters[$0] }
+        if let cluster = target.cluster { info.clusterName = cluster.name }
     }
 
     /// What the route says of the filter at this place of the chain.
@@ -449,15 +454,14 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
         case Timer.headers:
             headersTimer = .none
             settings.stats.downstreamRqHeaderTimeout.add()
-            sendLocalReply(.requestTimeout(details: "request_header_timeout"))
+            sendLocalReply(.requestHeaderTimeout)
         case Timer.request:
             requestTimer = .none
             settings.stats.downstreamRqTimeout.add()
-            sendLocalReply(.requestTimeout(details: "request_overall_timeout"))
+            sendLocalReply(.requestTimeout)
         default:
             durationTimer = .none
             settings.stats.downstreamRqMaxDurationReached.add()
-            info.flags.insert(.durationTimeout)
             sendLocalReply(.maxDurationExceeded(requestComplete: isRequestComplete))
         }
     }

@@ -58,8 +58,21 @@ package struct LocalReply {
 
     // MARK: The proxy's own replies (docs/local-replies.md has the table)
 
-    static func requestTimeout(details: StaticString) -> LocalReply {
-        LocalReply(status: 408, body: "request timeout", details: details, closesConnection: true)
+    static var requestTimeout: LocalReply {
+        LocalReply(
+            status: 408,
+            body: "request timeout",
+            details: "request_overall_timeout",
+            closesConnection: true
+        )
+    }
+    static var requestHeaderTimeout: LocalReply {
+        LocalReply(
+            status: 408,
+            body: "request header timeout",
+            details: "request_header_timeout",
+            closesConnection: true
+        )
     }
 
     static var streamIdleTimeout: LocalReply {
@@ -135,7 +148,12 @@ package struct LocalReply {
             "upstream connect error or disconnect/reset before headers. \(retried)reset reason: "
             + reason.text.description
         var details = "upstream_reset_before_response_started{" + reason.detail
-        if !transportFailure.isEmpty { details += "|" + Self.underscored(transportFailure) }
+        // What TLS or TCP said is part of the details of a refused connection only.
+        if !transportFailure.isEmpty,
+            reason == .remoteConnectionFailure || reason == .localConnectionFailure
+        {
+            details += "|" + Self.underscored(transportFailure)
+        }
         return LocalReply(
             status: reason == .protocolError ? 502 : 503,
             body: body,
@@ -169,7 +187,8 @@ package struct LocalReply {
         LocalReply(
             status: 400,
             body: "",
-            details: "path_normalization_failed"
+            details: "path_normalization_failed",
+            closesConnection: true
         )
     }
     static var unexpectedUnderscore: LocalReply {

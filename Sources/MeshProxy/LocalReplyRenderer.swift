@@ -38,7 +38,6 @@ package final class LocalReplyRenderer {
         head: HeaderMap,
         body: inout ByteBuffer
     ) {
-        if GRPC.isRequest(stream.request) { return renderGRPC(reply, head) }
         head.set(.status, decimal: reply.status)
         if let location = reply.location { head.set(.location, location) }
         if reply.isOverloaded { head.set(.envoyOverloaded, "true") }
@@ -55,6 +54,8 @@ package final class LocalReplyRenderer {
         let random = stream.worker.random.next()
         for mapper in mappers
         where mapper.filter.passes(stream.formatContext(response: head), random: { random }) {
+            // Before the status changes: `%RESPONSE_CODE%` in them is the original's.
+            mapper.headers.apply(to: head) { stream.formatContext(response: head) }
             if let status = mapper.status {
                 head.set(.status, decimal: status)
                 stream.info.responseCode = status
@@ -64,16 +65,16 @@ package final class LocalReplyRenderer {
                 replacement.withUnsafeBytes { body.append($0) }
                 stream.info.localReplyBody = String(bytes: body.bytes)
             }
-            mapper.headers.apply(to: head) { stream.formatContext(response: head) }
             used = mapper.format ?? format
             break
         }
         var contentType = "text/plain"
         if let chosen = reply.format.map({ BodyFormat($0, stream.worker.formats) }) ?? used {
             body.clear()
-            chosen.append(to: &body, stream.formatContext(response: head))
+            chosen.append(to: &body, stream.formatContext(response: head), endsLine: true)
             contentType = chosen.contentType
         }
+        if GRPC.isRequest(stream.request) { return makeGRPC(head, &body, stream) }
         guard !body.isEmpty else { return }
         head.set(.contentLength, decimal: body.count)
         if !head.contains(.contentType) { head.set(.contentType, contentType) }
@@ -81,13 +82,12 @@ package final class LocalReplyRenderer {
 
     /// gRPC reads its status from trailers, or from a head without a body
     /// (envoy: Grpc::Utility::httpToGrpcStatus).
-    private func renderGRPC(_ reply: LocalReply, _ head: HeaderMap) {
+    private func makeGRPC(_ head: HeaderMap, _ body: inout ByteBuffer, _ stream: HTTPStream) {
+        head.set(.grpcStatus, decimal: Self.grpcStatus(of: stream.info.responseCode))
         head.set(.status, "200")
         head.set(.contentType, "application/grpc")
-        head.set(.grpcStatus, decimal: Self.grpcStatus(of: reply.status))
-        if reply.isOverloaded { head.set(.envoyOverloaded, "true") }
-        if let attempts = reply.attemptCount { head.set(.envoyAttemptCount, decimal: attempts) }
-        if !reply.body.isEmpty { head.set(.grpcMessage, Self.percentEncoded(reply.body)) }
+        if !body.isEmpty { head.set(.grpcMessage, Self.percentEncoded(String(bytes: body.bytes))) }
+        body.clear()
     }
 
     private static func grpcStatus(of status: Int) -> Int {

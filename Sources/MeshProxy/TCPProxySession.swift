@@ -108,6 +108,7 @@ package final class TCPProxySession: ConnectionDelegate, UpstreamTCPWaiter, Time
     }
 
     package func upstreamConnected(_ upstream: UpstreamTCPConnection) {
+        info.attemptCount = connector?.attempts ?? 1
         connector = nil
         guard let downstream, let connection = upstream.connection else { return upstream.close() }
         upstream.user = self
@@ -120,6 +121,7 @@ package final class TCPProxySession: ConnectionDelegate, UpstreamTCPWaiter, Time
     }
 
     package func upstreamFailed(_ failure: UpstreamTCPFailure) {
+        if case .attemptsExceeded = failure { info.attemptCount = connector?.attempts ?? 1 }
         connector = nil
         switch failure {
         case .noEndpoint:
@@ -192,10 +194,12 @@ package final class TCPProxySession: ConnectionDelegate, UpstreamTCPWaiter, Time
             downstream = nil
             connector?.cancel()
             if upstream != nil { settings.stats.upstreamFlushTotal.add() }
-            upstream?.closeAfterFlush()
+            // A reset goes on as one: the upstream is to know that something is missing.
+            if case .reset = reason { upstream?.abort() } else { upstream?.closeAfterFlush() }
             finish()
         } else {
             upstream = nil
+            if case .reset = reason { info.flags.insert(.upstreamRemoteReset) }
             downstream?.closeAfterFlush()
         }
     }
@@ -236,7 +240,6 @@ package final class TCPProxySession: ConnectionDelegate, UpstreamTCPWaiter, Time
             return
         }
         settings.stats.idleTimeout.add()
-        info.flags.insert(.streamIdleTimeout)
         downstream?.close()
     }
 }

@@ -49,12 +49,13 @@ package final class RouterFilter: TimerTarget {
 
     func requestHead(_ head: HeaderMap, endStream: Bool) {
         if endStream { markRequestComplete() }
+        settings.routerStats.rqTotal.add()
         switch stream.decision {
         case .notFound:
             settings.routerStats.noRoute.add()
             stream.sendLocalReply(.routeNotFound)
         case .demandTLS:
-            settings.routerStats.rqRedirect.add()
+            settings.routerStats.rqDirectResponse.add()
             var location = ByteBuffer()
             RedirectLocation.appendSecure(head, to: &location)
             stream.sendLocalReply(.redirect(status: 301, location))
@@ -62,7 +63,7 @@ package final class RouterFilter: TimerTarget {
             self.selection = selection
             switch selection.route.action {
             case .redirect(let redirect):
-                settings.routerStats.rqRedirect.add()
+                settings.routerStats.rqDirectResponse.add()
                 var location = ByteBuffer()
                 selection.route.appendLocation(redirect, for: head, to: &location)
                 var reply = LocalReply.redirect(status: redirect.status, location)
@@ -85,7 +86,6 @@ package final class RouterFilter: TimerTarget {
             settings.routerStats.noCluster.add()
             return stream.sendLocalReply(.clusterNotFound(status: action.clusterNotFoundStatus))
         }
-        settings.routerStats.rqTotal.add()
         stream.info.clusterName = cluster.name
         if let refusal = StrictHeaderCheck.refusal(config.strictHeaders, head) {
             return stream.sendLocalReply(refusal)
@@ -267,7 +267,9 @@ package final class RouterFilter: TimerTarget {
         count(status < 500 ? .requestsSuccess : .requestsError, attempt)
         if followsRedirect(head, status: status, attempt) { return }
         isResponseStarted = true
-        loop.cancel(&timer)
+        // Header mutations may ask for `%RESPONSE_CODE%`. The route's time runs on: it covers the
+        // whole response (envoy: RouteAction.timeout).
+        stream.info.responseCode = status
         if isRequestComplete { kept.release() }
         cluster.responses.record(code: status, isInternal: stream.isInternalRequest)
         if let completed = requestCompleteTime, !config.suppressesEnvoyHeaders {
@@ -304,6 +306,7 @@ package final class RouterFilter: TimerTarget {
     }
 
     private func responseComplete() {
+        loop.cancel(&timer)
         guard let completed = requestCompleteTime else { return }
         let took = UInt64(max(0, (loop.now - completed).milliseconds))
         cluster?.responses.record(milliseconds: took, isInternal: stream.isInternalRequest)
@@ -385,6 +388,11 @@ package final class RouterFilter: TimerTarget {
         count(.requestsTimeout, attempt)
         count(.requestsError, attempt)
         attempt?.abandon()
+        if isResponseStarted {
+            stream.info.flags.insert(.upstreamRequestTimeout)
+            stream.info.responseCodeDetails = "response_timeout"
+            return stream.abortResponse(.localReset)
+        }
         cluster.responses.record(code: 504, isInternal: stream.isInternalRequest)
         sendUpstreamReply(.upstreamTimeout(perTry: false, isIdle: false))
     }

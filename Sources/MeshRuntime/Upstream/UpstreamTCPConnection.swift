@@ -24,7 +24,8 @@ package final class UpstreamTCPConnector {
     private let cluster: Cluster
     private let selection: UpstreamSelection
     private let attemptsMax: Int
-    private var attempts = 0
+    /// How many connections were tried, the one under way included.
+    package private(set) var attempts = 0
     /// Nil once it was told, or has lost interest.
     private var waiter: (any UpstreamTCPWaiter)?
     private var current: UpstreamTCPConnection?

@@ -2,4 +2,169 @@
 
 from harness.known import Difference
 
-DIFFERENCES = []
+STRICT = "Two parsers that read one message differently are how requests are smuggled; RFC 9112 calls it malformed."
+EVERYTHING = ("*",)
+
+DIFFERENCES = [
+    Difference(
+        "Malformed requests that Envoy repairs",
+        STRICT + " Refused with 400 and a closed connection; none reaches an upstream.",
+        [
+            f"http1_bad_requests/{name}"
+            for name in (
+                "folded header", "bare LF line ends", "bare LF ends one header", "bare CR in a value", "two hosts",
+                "two spaces in the request line", "a tab in the request line", "chunk size ends with a bare LF",
+                "chunk longer than its size",
+            )
+        ],
+        EVERYTHING,
+        envoy="Folded lines, bare LF and CR, several blanks in the request line are repaired; two `Host` lines are joined",
+        ours="400 `http1.codec_error`",
+    ),
+    Difference(
+        "Malformed responses that Envoy passes on",
+        STRICT + " Answered with 502, flag `UPE`.",
+        [
+            f"http1_bad_responses/{name}"
+            for name in (
+                "status of four digits", "status of two digits", "status zero", "status 600", "an unrequested 101",
+                "bare LF line ends", "headers too large",
+            )
+        ],
+        EVERYTHING,
+        envoy="Any number is a status, an unrequested 101 is passed on, bare LF ends lines, response heads have no limit",
+        ours="502 `upstream_reset_before_response_started{protocol_error}`",
+    ),
+    Difference(
+        "A broken body is noticed before the upstream is asked",
+        "What is parsed first cannot be half a request somewhere else.",
+        [
+            f"http1_bad_requests/{name}"
+            for name in ("chunk size is not a number", "chunk size is too large", "negative chunk size", "chunk size with 0x", "bad trailer")
+        ],
+        ("log*", "upstream*"),
+        envoy="The log shows an upstream connection attempt that depends on timing",
+        ours="Logged as it happened",
+        optional=True,
+    ),
+    Difference(
+        "Counters of what the strictness refuses",
+        "They follow from the rows above.",
+        ["http1_bad_requests/stats", "http1_bad_responses/stats", "http1_requests/stats"],
+        ("stats.*",),
+        envoy="Counted as served", ours="Counted as refused",
+    ),
+    Difference(
+        "An empty `Host`",
+        "Nothing can be routed by it, and a later hop may take its host from elsewhere.",
+        ["local_replies/empty host"],
+        EVERYTHING,
+        envoy="404 `route_not_found`", ours="400 `missing_host_header`",
+    ),
+    Difference(
+        "A client that has sent FIN still gets its response",
+        "TCP's half-close is legal (RFC 9112 §9.6), and `printf ... | nc` relies on it. A client that is gone"
+        " is noticed when the response meets its RST.",
+        ["http1_requests/half-close of the client after the request", "local_replies/client leaves*", "http1_requests/websocket"],
+        EVERYTHING,
+        envoy="The request is dropped, `DC`", ours="The request is served",
+    ),
+    Difference(
+        "Interim responses pass",
+        "RFC 9110 §15.2 wants a proxy to forward 1xx responses; 103 Early Hints are of no use otherwise.",
+        ["http1_requests/early hints", "http1_requests/a 102 before the response"],
+        EVERYTHING,
+        envoy="Dropped", ours="Forwarded",
+    ),
+    Difference(
+        "Header fields named by `Connection` in a response",
+        "They are for one hop (RFC 9110 §7.6.1) and never leak to the next.",
+        ["http1_requests/hop-by-hop headers do not pass"],
+        ("responses*.headers.x-resp",),
+        envoy="Passed on", ours="Removed",
+    ),
+    Difference(
+        "`connection: upgrade` is written in lower case",
+        "The token is case-insensitive.",
+        ["http1_requests/websocket*"],
+        ("*headers.connection",),
+        envoy="As the client wrote it", ours="`upgrade`", optional=True,
+    ),
+    Difference(
+        "Reason phrases of unassigned status codes",
+        "Nothing may depend on them (RFC 9112 §4).",
+        ["http1_requests/an unusual status"],
+        ("responses*.line",),
+        envoy="`599 Last Unassigned Server Error Code`", ours="`599 Unknown`",
+    ),
+    Difference(
+        "The spelling of `Host` under `preserve_case`",
+        "It travels as `:authority` inside and is written as `Host`.",
+        ["http1_requests/preserved case", "http1_requests/trailers both ways"],
+        ("upstream*.headers.H*", "upstream*.headers.host"),
+        envoy="As the client spelled it", ours="`Host`", optional=True,
+    ),
+    Difference(
+        "CONNECT without a route for it",
+        "CONNECT is refused before routes are asked, as any upgrade that is not enabled.",
+        ["http1_requests/CONNECT without a route for it"],
+        EVERYTHING,
+        envoy="404 `route_not_found`", ours="403 `upgrade_failed`", optional=True,
+    ),
+    Difference(
+        "The server name is known without `tls_inspector`",
+        "The handshake tells it; logs and RBAC's `requested_server_name` need no listener filter.",
+        ["downstream_tls/*"],
+        ("log*.sni",),
+        envoy="`%REQUESTED_SERVER_NAME%` is empty without the filter", ours="Filled on every TLS connection", optional=True,
+    ),
+    Difference(
+        "Network RBAC decides before the upstream is connected",
+        "A refused client costs no upstream connection and cannot probe one.",
+        ["network_rbac/not allowed", "network_rbac/denied", "network_rbac/stats"],
+        ("log*", "stats.tcp.*"),
+        envoy="Judged at the first byte, when `tcp_proxy` has connected already", ours="Judged when the connection is established",
+    ),
+    Difference(
+        "The order of response flags",
+        "Flags are a set, written in the order of Envoy's list.",
+        ["retries/*", "local_replies/per-try timeout with retries used up", "tcp_proxy/nobody listens"],
+        ("log*.flags", "log*.flags_long"),
+        envoy="In the order they were raised: `URX,UC`", ours="In the list's order: `UC,URX`", optional=True,
+    ),
+    Difference(
+        "`%LOCAL_REPLY_BODY%` in access logs",
+        "It is what the client read, which is what the reader of a log wants to know.",
+        ["access_logs/*"],
+        ("log*.local_reply_body",),
+        envoy="Empty outside of `local_reply_config`", ours="The body", optional=True,
+    ),
+    Difference(
+        "Byte counts of refused requests",
+        "We count what was read until the fault, and do not count `connection: close` that the codec adds.",
+        ["access_logs/all operators on a bad request"],
+        ("log*.response_headers_bytes", "log*.wire_received"),
+        envoy="All bytes of the segment", ours="Bytes up to the fault", optional=True,
+    ),
+    Difference(
+        "The log shows the path as the client sent it",
+        "A refused request is easiest to find by what was sent.",
+        ["paths_and_hosts/escaped slash is rejected", "paths_and_hosts/underscores are rejected"],
+        ("log*",),
+        envoy="The path after normalization, or nothing", ours="The path and host of the request", optional=True,
+    ),
+    Difference(
+        "One log record per request with internal redirects",
+        "One request of a client is one line; `attempts` tells how many upstream requests it took.",
+        ["route_actions/internal redirect*"],
+        ("log*", "upstream.second*.headers.x-envoy-attempt-count"),
+        envoy="One record per hop", ours="One record", optional=True,
+    ),
+    Difference(
+        "`/server_info`, `server.version` and usage texts name us",
+        "They are about the program that runs.",
+        ["stat_names/GET /stats?format=nonsense", "stat_names/stats"],
+        ("lines", "stats.server.version", "stats.server.days_until_first_cert_expiring"),
+        envoy="Envoy's build", ours="Ours", optional=True,
+    ),
+]
