@@ -247,7 +247,7 @@ class GroupRun:
         logs = self.log.records(case.logs)
         for upstream in self.upstreams.values():
             upstream.settle()
-        logs += self.log.records(0)
+        logs += self.log.records(max(0, case.logs - len(logs)), seconds=1.0)
         if logs:
             result["log"] = logs
         received = {n: u.requests for n, u in self.upstreams.items() if u.requests}
