@@ -8,7 +8,7 @@ import MeshRuntime
 package final class HTTPConnectionManager: ConnectionDelegate, ServerCodecDelegate, TimerTarget {
     package let settings: HTTPConnectionManagerSettings
     package let connectionInfo: ConnectionInfo
-    package unowned let worker: Worker
+    package let worker: Worker
 
     private var connection: Connection?
     private var codec: (any ServerCodec)?

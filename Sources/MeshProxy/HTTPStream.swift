@@ -120,10 +120,7 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
 
     /// What the route does with the request, where it forwards it.
     private var action: ForwardAction? {
-        guard case .route(let selection) = decision,
-            case .forward(let action) = selection.route.action
-        else { return nil }
-        return action
+        if case .route(let selection) = decision { selection.forward } else { nil }
     }
 
     /// Puts the route in force.
@@ -493,6 +490,7 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
         loop.cancel(&headersTimer)
         loop.cancel(&durationTimer)
         router?.abandon()
+        router = nil
         info.end = loop.now
         info.wireBytesReceived = wire.bytesReceived
         info.wireBytesSent = wire.bytesSent

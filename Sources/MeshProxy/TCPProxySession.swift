@@ -53,7 +53,7 @@ package final class TCPProxySettings {
 /// reading. Each side's FIN is passed on by itself, so that half-closed connections work.
 package final class TCPProxySession: ConnectionDelegate, UpstreamTCPWaiter, TimerTarget {
     private let settings: TCPProxySettings
-    private unowned let worker: Worker
+    private let worker: Worker
     private let info: StreamInfo
     private var downstream: Connection?
     private var upstream: Connection?

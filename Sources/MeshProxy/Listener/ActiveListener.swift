@@ -4,7 +4,7 @@ import MeshRuntime
 
 /// One listener on one worker: accepts, lets listener filters look, chooses the filter chain.
 final class ActiveListener: ListenerDelegate {
-    unowned let worker: Worker
+    let worker: Worker
     let config: ListenerConfig
     /// As statistics name it: the address with `:` and brackets as `_`, or the configured prefix.
     let stats: ListenerStats

@@ -47,11 +47,14 @@ package final class VirtualHost {
     package let name: String
     package let config: VirtualHostConfig
     package let routes: [Route]
+    /// By place in ``routes``: what a request without a split is given.
+    private(set) var selections: [RouteSelection] = []
 
     init(_ config: VirtualHostConfig, routes: [Route]) {
         self.config = config
         self.routes = routes
         name = config.name
+        selections = routes.map { RouteSelection(host: self, route: $0, split: nil) }
     }
 
     package var includesRequestAttemptCount: Bool { config.includesRequestAttemptCount }

@@ -13,10 +13,23 @@ package enum RouteDecision {
 }
 
 /// The route of a request and the share of its split the request fell into.
-package struct RouteSelection {
-    package let host: VirtualHost
+///
+/// A class, and made in advance where there is no split: a request holds one reference instead of three.
+package final class RouteSelection {
+    /// The table outlives its selections: whoever holds one holds the connection manager's settings,
+    /// and with them the table.
+    package unowned(unsafe) let host: VirtualHost
     package let route: Route
     package let split: WeightedTarget?
+    /// What the route does with the request, where it forwards it.
+    package let forward: ForwardAction?
+
+    init(host: VirtualHost, route: Route, split: WeightedTarget?) {
+        self.host = host
+        self.route = route
+        self.split = split
+        if case .forward(let action) = route.action { forward = action } else { forward = nil }
+    }
 
     /// By place in the filter chain.
     package var settings: [FilterSetting] { split?.settings ?? route.settings }
@@ -24,8 +37,7 @@ package struct RouteSelection {
     /// Metadata an endpoint must have.
     package var criteria: SubsetCriteria? {
         if let split { return split.criteria }
-        if case .forward(let action) = route.action { return action.criteria }
-        return nil
+        return forward?.criteria
     }
 }
 
@@ -69,12 +81,12 @@ package final class RouteTable {
             random: random,
             ignoresParameters: config.ignoresPathParameters
         )
-        for route in host.routes where route.matcher.mismatch(request) == nil {
-            var split: WeightedTarget?
-            if case .forward(let action) = route.action {
-                split = action.split(head, random: random)
+        for at in host.routes.indices where host.routes[at].matcher.mismatch(request) == nil {
+            let plain = host.selections[at]
+            guard let split = plain.forward?.split(head, random: random) else {
+                return .route(plain)
             }
-            return .route(RouteSelection(host: host, route: route, split: split))
+            return .route(RouteSelection(host: host, route: plain.route, split: split))
         }
         return .notFound(host)
     }

@@ -9,7 +9,7 @@ import MeshRuntime
 /// One attempt is under way at a time, an ``UpstreamRequest``. What the request has brought so far is
 /// kept while another attempt may need it.
 package final class RouterFilter: TimerTarget {
-    private unowned(unsafe) let stream: HTTPStream
+    private let stream: HTTPStream
     private var selection: RouteSelection?
     private var action: ForwardAction?
     private var cluster: Cluster?

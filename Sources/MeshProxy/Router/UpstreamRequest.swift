@@ -13,8 +13,8 @@ package final class UpstreamRequest: PoolWaiter, ClientStreamDelegate, TimerTarg
         case ended
     }
 
-    private unowned(unsafe) let router: RouterFilter
-    private unowned(unsafe) let stream: HTTPStream
+    private let router: RouterFilter
+    private let stream: HTTPStream
     private var state = State.waiting
     private var ticket: PoolTicket?
     private(set) var connection: UpstreamConnection?
