@@ -42,7 +42,7 @@ package struct TLSInspector: Sendable {
         var at = 0
         var hello: [UInt8] = []
         while true {
-            guard bytes.count - at >= 5 else { return at > limit ? .tooLarge : .needMore }
+            guard bytes.count - at >= 5 else { return .needMore }
             guard bytes[at] == 22, bytes[at + 1] == 3 else { return .notTLS }
             let length = Int(bytes[at + 3]) << 8 | Int(bytes[at + 4])
             guard length > 0, length <= Self.recordBytesMax else { return .notTLS }

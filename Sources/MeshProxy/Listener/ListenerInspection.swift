@@ -139,7 +139,10 @@ final class ListenerInspection: ReadinessHandler, TimerTarget {
     private func inspectTLS(_ bytes: Bytes, _ options: ListenerFilterConfig.TLSInspector) -> Verdict
     {
         guard let stats = inspectors.tlsStats else { return .enough }
-        switch TLSInspector(limit: options.maxClientHelloBytes).inspect(bytes) {
+        var result = TLSInspector(limit: options.maxClientHelloBytes).inspect(bytes)
+        // Records so small that their heads fill the window.
+        if result == .needMore, bytes.count == inspectors.peekBytes { result = .tooLarge }
+        switch result {
         case .needMore: return .needMore
         case .notTLS: stats.tlsNotFound.add()
         case .tooLarge:
