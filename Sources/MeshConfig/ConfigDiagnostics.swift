@@ -127,7 +127,20 @@ package enum Suggestion {
             let distance = editDistance(folded, other)
             if distance <= limit, distance < best?.distance ?? .max { best = (candidate, distance) }
         }
-        return best?.word
+        return best?.word ?? completion(of: word.lowercased(), among: candidates)
+    }
+
+    /// The only candidate that begins with `word`, or ends with it after an underscore.
+    private static func completion<S: Sequence>(of word: String, among candidates: S) -> String?
+    where S.Element == String {
+        guard word.utf8.count >= 4 else { return nil }
+        let matches = Set(
+            candidates.filter {
+                let candidate = $0.lowercased()
+                return candidate.hasPrefix(word) || candidate.hasSuffix("_" + word)
+            }
+        )
+        return matches.count == 1 ? matches.first : nil
     }
 
     /// Insertions, deletions, substitutions and swaps of neighbours (optimal string alignment).

@@ -57,6 +57,17 @@ private func expect(
         )
     }
 
+    @Test(arguments: [
+        ("conect_timeout", "connect_timeout"), ("timeout", "connect_timeout"),
+        ("lb_plocy", "lb_policy"), ("load", "load_assignment"), ("xyz", nil), ("name", nil),
+    ]) func `a near word is one with few edits or a part of the right one`(
+        word: String,
+        near: String?
+    ) {
+        let candidates = ["connect_timeout", "lb_policy", "load_assignment", "type"]
+        #expect(Suggestion.nearest(to: word, among: candidates) == near)
+    }
+
     @Test func `null is unset and number forms follow ProtoJSON`() {
         let errors = decode(
             #"{"n": null, "s": "42", "e": 1e3, "d": 1.0, "big": "18446744073709551615", "neg": -5}"#

@@ -37,7 +37,7 @@ package enum CommandLineRunner {
         signal(SIGPIPE, SIG_IGN)
         let signals = SignalListener.block([SIGTERM, SIGINT, SIGHUP, SIGUSR1])
         let files = DiskFiles()
-        let (bootstrap, diagnostics) = load(options, files)
+        let (bootstrap, diagnostics) = try load(options, files)
         guard let bootstrap else { throw refusal(options, diagnostics) }
         let text = (try? files.read(options.configPath)) ?? []
         let configuration =
@@ -50,7 +50,7 @@ package enum CommandLineRunner {
             let planner = AgentPlanner(process: process, workers: workers)
             let plan = planner.plan(bootstrap, secrets: secrets, diagnostics: diagnostics)
             guard let plan else { throw refusal(options, diagnostics) }
-            report(diagnostics.warnings, "warning")
+            report(diagnostics, options)
             if options.mode == .validate {
                 write("configuration '\(options.configPath)' OK\n", to: STDOUT_FILENO)
                 return
@@ -106,29 +106,28 @@ package enum CommandLineRunner {
     private static func load(
         _ options: Options,
         _ files: DiskFiles
-    ) -> (Bootstrap?, ConfigDiagnostics) {
+    ) throws(AgentError) -> (Bootstrap?, ConfigDiagnostics) {
         do throws(ConfigFileError) {
             let text = try files.read(options.configPath)
             return ConfigLoader.load(text: text, fileName: options.configPath, files: files)
         } catch {
-            let diagnostics = ConfigDiagnostics()
-            diagnostics.error("\(error)", at: .start)
-            return (nil, diagnostics)
+            throw AgentError("the configuration cannot be read: \(error)")
         }
     }
 
     private static func refusal(_ options: Options, _ diagnostics: ConfigDiagnostics) -> AgentError
     {
-        report(diagnostics.warnings, "warning")
-        report(diagnostics.errors, "error")
+        report(diagnostics, options)
         let count = diagnostics.errors.count
         return AgentError(
             "\(options.configPath): refused: \(count) \(count == 1 ? "error" : "errors")"
         )
     }
 
-    private static func report(_ list: [ConfigDiagnostic], _ kind: String) {
-        for item in list { write("\(kind): \(item)\n", to: STDERR_FILENO) }
+    private static func report(_ diagnostics: ConfigDiagnostics, _ options: Options) {
+        for line in diagnostics.report(fileName: options.configPath) {
+            write(line + "\n", to: STDERR_FILENO)
+        }
     }
 
     private static var processors: Int { max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))) }
