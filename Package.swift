@@ -69,3 +69,12 @@ let package = Package(
     cLanguageStandard: .gnu11,
     cxxLanguageStandard: .cxx17
 )
+
+// scripts/fuzz builds one libFuzzer target at a time, beside everything else.
+if let fuzz = Context.environment["MESHPROXY_FUZZ"] {
+    package.targets.append(
+        .target(
+            name: fuzz, dependencies: ["MeshNet", "MeshHTTP", "MeshConfig"], path: "Tests/FuzzTargets",
+            exclude: ["Corpus"], sources: ["\(fuzz).swift"], swiftSettings: swift))
+    package.products.append(.library(name: "Fuzz", type: .static, targets: [fuzz]))
+}

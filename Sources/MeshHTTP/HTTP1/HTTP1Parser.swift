@@ -273,19 +273,26 @@ struct HTTP1Parser {
 
         // " HTTP/1.1" and the line end.
         at &+= 1
-        guard count &- at >= 10 else { return .incomplete }
+        guard count &- at >= 9 else {
+            return memchr(line + at, 0x0A, count - at) == nil ? .incomplete : .fault(.version)
+        }
         switch line.loadUnaligned(fromByteOffset: at, as: UInt64.self) {
         case 0x312E_312F_5054_5448: version = .http11
         case 0x302E_312F_5054_5448: version = .http10
         case let word: return .fault(Self.isVersion(word) ? .lowVersion : .version)
         }
         at &+= 8
-        if line.loadUnaligned(fromByteOffset: at, as: UInt16.self) == 0x0A0D {
+        switch line.load(fromByteOffset: at, as: UInt8.self) {
+        case 0x0D:
+            guard at &+ 1 < count else { return .incomplete }
+            guard line.load(fromByteOffset: at &+ 1, as: UInt8.self) == 0x0A else {
+                return .fault(.version)
+            }
             at &+= 2
-        } else if line.load(fromByteOffset: at, as: UInt8.self) == 0x0A {
+        case 0x0A:
             guard leniency.contains(.bareLineFeed) else { return .fault(.bareLineFeed) }
             at &+= 1
-        } else {
+        default:
             return .fault(.version)
         }
         map.appendKnown(.method, line, methodLength)
@@ -308,9 +315,8 @@ struct HTTP1Parser {
         _ count: Int,
         into map: HeaderMap
     ) -> WireLine {
-        guard count >= 14 else {
-            return memchr(line, 0x0A, count) == nil ? .incomplete : .fault(.startLine)
-        }
+        if memchr(line, 0x0A, min(count, 12)) != nil { return .fault(.startLine) }
+        guard count >= 13 else { return .incomplete }
         switch line.loadUnaligned(as: UInt64.self) {
         case 0x312E_312F_5054_5448: version = .http11
         case 0x302E_312F_5054_5448: version = .http10
