@@ -5,6 +5,7 @@ SEED ?=
 FILTER ?=
 KEEP ?=
 SECONDS ?= 20
+TARGETS = $(or $(TARGET),$(basename $(notdir $(wildcard Tests/FuzzTargets/*.swift))))
 export KEEP
 
 .PHONY: help setup build release test unit sim e2e e2e-live fuzz demo format lint check run clean
@@ -35,8 +36,8 @@ e2e: ## The release binary, compared with Envoy's recorded behaviour.
 e2e-live: ## The same, beside a running Envoy.
 	Tests/EndToEnd/run --live $(if $(FILTER),--filter $(FILTER))
 
-fuzz: ## Every parser under libFuzzer for SECONDS each.
-	@scripts/fuzz $(SECONDS)
+fuzz: ## Every parser, or TARGET, under libFuzzer for SECONDS each.
+	@for target in $(TARGETS); do scripts/fuzz $$target $(SECONDS) || exit 1; done
 
 demo: release ## Set-up, release build, and a walk through a small mesh; KEEP=1 leaves it running.
 	@scripts/demo
