@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 
 /// This machine's address on its network.
