@@ -7,22 +7,93 @@ package struct StringMatch: Hashable, Sendable {
         case exact, prefix, suffix, contains, safeRegex
     }
 
-    package let kind: Kind
-    /// The text wanted, or the expression, as it was written.
-    package let pattern: String
-    /// ASCII letters compare without case. Has no effect on expressions.
-    package let ignoresCase: Bool
-    /// What is compared: the pattern, in lower case where case is ignored.
-    private let literal: [UInt8]
-    /// Set for `.safeRegex`.
-    private let regex: Regex?
+    /// One reference: matchers are copied on the request's way, and each reference costs a count.
+    private let matcher: Matcher
+
+    private final class Matcher: Sendable {
+        let kind: Kind
+        let pattern: String
+        let ignoresCase: Bool
+        /// What is compared: the pattern, in lower case where case is ignored.
+        let literal: [UInt8]
+        /// Set for `.safeRegex`.
+        let regex: Regex?
+
+        init(_ kind: Kind, _ pattern: String, ignoresCase: Bool, regex: Regex?) {
+            self.kind = kind
+            self.pattern = pattern
+            self.ignoresCase = ignoresCase && kind != .safeRegex
+            self.regex = regex
+            literal = ignoresCase ? pattern.utf8.map(lowercased(ascii:)) : Array(pattern.utf8)
+        }
+
+        func matches(_ text: Bytes) -> Bool {
+            if kind == .safeRegex { return regex?.fullMatch(text) ?? false }
+            return literal.withUnsafeBytes { literal in
+                guard text.count >= literal.count else { return false }
+                switch kind {
+                case .exact:
+                    return text.count == literal.count && equal(text, literal, at: 0)
+                case .prefix:
+                    return equal(text, literal, at: 0)
+                case .suffix:
+                    return equal(text, literal, at: text.count &- literal.count)
+                default:
+                    return isContained(literal, in: text)
+                }
+            }
+        }
+
+        /// Compares the literal with the bytes of `text` from `start` on, of which there are enough.
+        private func equal(_ text: Bytes, _ literal: Bytes, at start: Int) -> Bool {
+            guard literal.count > 0, let left = text.baseAddress, let right = literal.baseAddress
+            else {
+                return true
+            }
+            if !ignoresCase { return memcmp(left + start, right, literal.count) == 0 }
+            for at in 0..<literal.count where lowercased(ascii: text[start &+ at]) != literal[at] {
+                return false
+            }
+            return true
+        }
+
+        private func isContained(_ literal: Bytes, in text: Bytes) -> Bool {
+            guard let first = literal.first, let base = text.baseAddress else { return true }
+            let last = text.count &- literal.count
+            var at = 0
+            while at <= last {
+                if !ignoresCase {
+                    guard let hit = memchr(base + at, Int32(first), last &- at &+ 1) else {
+                        return false
+                    }
+                    at = UnsafeRawPointer(hit) - base
+                }
+                if equal(text, literal, at: at) { return true }
+                at &+= 1
+            }
+            return false
+        }
+    }
 
     private init(_ kind: Kind, _ pattern: String, ignoresCase: Bool, regex: Regex?) {
-        self.kind = kind
-        self.pattern = pattern
-        self.ignoresCase = ignoresCase && kind != .safeRegex
-        self.regex = regex
-        literal = ignoresCase ? pattern.utf8.map(lowercased(ascii:)) : Array(pattern.utf8)
+        matcher = Matcher(kind, pattern, ignoresCase: ignoresCase, regex: regex)
+    }
+
+    package var kind: Kind { matcher.kind }
+    /// The text wanted, or the expression, as it was written.
+    package var pattern: String { matcher.pattern }
+    /// ASCII letters compare without case. Has no effect on expressions.
+    package var ignoresCase: Bool { matcher.ignoresCase }
+
+    package static func == (left: StringMatch, right: StringMatch) -> Bool {
+        left.kind == right.kind && left.ignoresCase == right.ignoresCase
+            && left.pattern.utf8.elementsEqual(right.pattern.utf8)
+    }
+
+    package func hash(into hasher: inout Hasher) {
+        hasher.combine(kind)
+        hasher.combine(ignoresCase)
+        hasher.combine(pattern)
     }
 
     package static func exact(_ text: String, ignoresCase: Bool = false) -> StringMatch {
@@ -79,55 +150,11 @@ package struct StringMatch: Hashable, Sendable {
         }
     }
 
-    package func matches(_ text: Bytes) -> Bool {
-        if kind == .safeRegex { return regex?.fullMatch(text) ?? false }
-        return literal.withUnsafeBytes { literal in
-            guard text.count >= literal.count else { return false }
-            switch kind {
-            case .exact:
-                return text.count == literal.count && equal(text, literal, at: 0)
-            case .prefix:
-                return equal(text, literal, at: 0)
-            case .suffix:
-                return equal(text, literal, at: text.count &- literal.count)
-            default:
-                return isContained(literal, in: text)
-            }
-        }
-    }
+    package func matches(_ text: Bytes) -> Bool { matcher.matches(text) }
 
     package func matches(_ text: String) -> Bool {
         var text = text
         return text.withUTF8 { matches(Bytes($0)) }
-    }
-
-    /// Compares the literal with the bytes of `text` from `start` on, of which there are enough.
-    private func equal(_ text: Bytes, _ literal: Bytes, at start: Int) -> Bool {
-        guard literal.count > 0, let left = text.baseAddress, let right = literal.baseAddress else {
-            return true
-        }
-        if !ignoresCase { return memcmp(left + start, right, literal.count) == 0 }
-        for at in 0..<literal.count where lowercased(ascii: text[start &+ at]) != literal[at] {
-            return false
-        }
-        return true
-    }
-
-    private func isContained(_ literal: Bytes, in text: Bytes) -> Bool {
-        guard let first = literal.first, let base = text.baseAddress else { return true }
-        let last = text.count &- literal.count
-        var at = 0
-        while at <= last {
-            if !ignoresCase {
-                guard let hit = memchr(base + at, Int32(first), last &- at &+ 1) else {
-                    return false
-                }
-                at = UnsafeRawPointer(hit) - base
-            }
-            if equal(text, literal, at: at) { return true }
-            at &+= 1
-        }
-        return false
     }
 }
 

@@ -129,7 +129,7 @@ struct RBACExplanationTests {
         let buffer = json.finish()
         #expect(
             String(bytes: buffer.bytes)
-                == #"{"action":"DENY","decision":"allowed","summary":"allowed: none of the 1 policies that DENY matches","#
+                == #"{"action":"DENY","decision":"allowed","summary":"allowed: no policy that DENIES matches","#
                 + #""policies":[{"name":"p","matches":false,"first_failure":"permission: not (url_path exact \"/a\"), found \"/a\"","#
                 + #""permissions":[{"condition":"not (url_path exact \"/a\")","holds":false,"#
                 + #""members":[{"condition":"url_path exact \"/a\"","holds":true,"found":"\"/a\""}]}],"#

@@ -8,7 +8,7 @@ import MeshNet
 /// a second `x-role: admin` line cannot hide behind a first. The fields that Envoy itself joins as it
 /// reads them, most standard ones, are joined by commas and matched as one value. Nothing is
 /// allocated on the heap.
-package struct HeaderMatcher: Sendable {
+package final class HeaderMatcher: Sendable {
     package let config: HeaderMatchConfig
     private let name: HeaderName
     private let isJoined: Bool

@@ -35,7 +35,7 @@ package final class RBACEngine {
     package init(_ rules: RBACRules) {
         action = rules.action
         policyNames = rules.policies.map(\.name)
-        var program = RBACProgram()
+        let program = RBACProgram()
         policies = rules.policies.map { policy in
             Policy(
                 permissions: program.append(.anyOf(policy.permissions)),

@@ -50,8 +50,10 @@ package struct RBACExplanation {
         case (.log, let name?): "allowed and to be logged: policy \"\(name)\" matches"
         case (.allow, nil) where policies.isEmpty:
             "denied: rules that ALLOW without a policy allow nothing"
+        case (.allow, nil) where policies.count == 1:
+            "denied: the only policy that ALLOWs does not match"
         case (.allow, nil): "denied: none of the \(policies.count) policies that ALLOW matches"
-        case (.deny, nil): "allowed: none of the \(policies.count) policies that DENY matches"
+        case (.deny, nil): "allowed: no policy that DENIES matches"
         case (.log, nil): "allowed and not to be logged: no policy matches"
         }
     }

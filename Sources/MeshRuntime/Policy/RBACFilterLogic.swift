@@ -92,13 +92,26 @@ package final class RBACFilterLogic {
             published.insert(makeMetadata(decision, shadowDecision), key)
         }
         guard let metadata = published.values[key] else { return }
-        if stream.dynamicMetadata.isEmpty {
+        if Self.replaces(metadata, stream.dynamicMetadata) {
             stream.dynamicMetadata = metadata
         } else {
             for (namespace, fields) in metadata {
                 stream.dynamicMetadata[namespace, default: [:]].merge(fields) { _, new in new }
             }
         }
+    }
+
+    /// Whether nothing of the old is left when the new is merged into it: there is nothing, or only what
+    /// an RBAC filter before this one left. Then the new is shared as it is.
+    private static func replaces(
+        _ new: [String: [String: MetadataValue]],
+        _ old: [String: [String: MetadataValue]]
+    ) -> Bool {
+        if old.isEmpty { return true }
+        guard old.count == 1, let oldFields = old[metadataNamespace],
+            let newFields = new[metadataNamespace]
+        else { return false }
+        return oldFields.keys.allSatisfy { newFields[$0] != nil }
     }
 
     private func makeMetadata(

@@ -5,7 +5,8 @@ import MeshNet
 /// Conditions laid out flat, for evaluation without recursion into boxes. Immutable.
 ///
 /// Nodes stand in prefix order: a node's members follow it, and `end` is the index after the last.
-struct RBACProgram {
+/// A class, so that evaluation borrows its tables instead of counting references to each of them.
+final class RBACProgram {
     enum Operation: UInt8 {
         case any, all, anyOf, not, header, urlPath, uriTemplate, destinationIP, destinationPort
         case requestedServerName, metadata, routeMetadata, authenticated, anyAuthenticated
@@ -33,7 +34,7 @@ struct RBACProgram {
 
     /// Appends a condition; returns the index of its node.
     @discardableResult
-    mutating func append(_ condition: RBACCondition) -> Int {
+    func append(_ condition: RBACCondition) -> Int {
         let at = nodes.count
         conditions.append(condition)
         switch condition {
@@ -61,13 +62,13 @@ struct RBACProgram {
         return at
     }
 
-    private mutating func add(_ operation: Operation, _ operand: Int) {
+    private func add(_ operation: Operation, _ operand: Int) {
         nodes.append(
             Node(operation: operation, operand: Int32(operand), end: Int32(nodes.count + 1))
         )
     }
 
-    private mutating func addGroup(_ operation: Operation, _ members: [RBACCondition]) {
+    private func addGroup(_ operation: Operation, _ members: [RBACCondition]) {
         let at = nodes.count
         add(operation, 0)
         for member in members { append(member) }
@@ -117,7 +118,6 @@ struct RBACProgram {
 
     private func leafHolds(_ node: Node, _ headers: HeaderMap?, _ stream: StreamInfo) -> Bool {
         let operand = Int(node.operand)
-        let connection = stream.connection
         switch node.operation {
         case .any, .all, .anyOf, .not: return true
         case .header:
@@ -129,19 +129,20 @@ struct RBACProgram {
         case .uriTemplate:
             guard let path = headers?[.path] else { return false }
             return templates[operand].matches(path)
-        case .destinationIP: return contains(operand, connection.localAddress)
+        case .destinationIP: return contains(operand, stream.connection.localAddress)
         case .destinationPort:
-            guard case .ip(_, let port) = connection.localAddress else { return false }
+            guard case .ip(_, let port) = stream.connection.localAddress else { return false }
             return ports[operand].contains(Int(port))
-        case .requestedServerName: return texts[operand].matches(connection.requestedServerName)
+        case .requestedServerName:
+            return texts[operand].matches(stream.connection.requestedServerName)
         case .metadata: return metadata[operand].matches(stream.dynamicMetadata)
         case .routeMetadata: return metadata[operand].matches(stream.routeMetadata)
-        case .anyAuthenticated: return connection.tls != nil
+        case .anyAuthenticated: return stream.connection.tls != nil
         case .authenticated:
-            guard let tls = connection.tls else { return false }
+            guard let tls = stream.connection.tls else { return false }
             return Self.principal(tls.peer, texts[operand])
-        case .sourceIP: return contains(operand, connection.remoteAddress)
-        case .directRemoteIP: return contains(operand, connection.directRemoteAddress)
+        case .sourceIP: return contains(operand, stream.connection.remoteAddress)
+        case .directRemoteIP: return contains(operand, stream.connection.directRemoteAddress)
         case .remoteIP: return contains(operand, stream.remoteAddress)
         case .filterState: return filterStates[operand].matches(stream.filterState)
         }
