@@ -1,0 +1,72 @@
+"""The debug header and POST /explain: who is answered, and that nothing is served meanwhile."""
+
+import json
+
+from harness.client import read
+from harness.envoyfile import bootstrap, cluster, extension, hcm, listener, route
+from harness.requests import get
+
+
+def file(trusted):
+    def make(e):
+        admins = {"permissions": [{"url_path": {"path": {"prefix": "/open"}}}], "principals": [{"any": True}]}
+        rules = {"action": "ALLOW", "policies": {"open": admins}}
+        manager = hcm(e.log, filters=[extension("envoy.filters.http.rbac", "rbac", rules=rules)])
+        layers = [{"name": "explain", "static_layer": {"mesh.explain.trusted_addresses": trusted}}]
+        return bootstrap(
+            e.port("admin"), [listener(e.port("in"), [manager])], [cluster("up", e.port("up"))],
+            **({"layered_runtime": {"layers": layers}} if trusted else {}))
+    return make
+
+
+def answer(claim, path, *headers):
+    seen = claim.exchange(get(path, "a.test", *headers), read())
+    return seen["responses"][0]
+
+
+def test_a_trusted_peer_is_answered_and_nothing_is_sent_upstream(claim):
+    up = claim.upstream("up")
+    claim.start(file("127.0.0.1"))
+    response = answer(claim, "/open/x", "x-mesh-explain: 1")
+    explanation = json.loads(response["body"])
+    assert response["line"] == "HTTP/1.1 200 OK", response
+    assert explanation["outcome"]["action"] == "forward", explanation
+    assert explanation["upstream"]["cluster"] == "up", explanation
+    assert len(up.requests) == 0, "the request was served"
+    denied = json.loads(answer(claim, "/closed", "x-mesh-explain: 1")["body"])
+    assert denied["outcome"]["status"] == 403, denied
+    policy = denied["http_filters"][0]["rules"]["policies"][0]
+    assert policy["first_failure"] == 'permission: url_path prefix "/open", found "/closed"', policy
+
+
+def test_others_are_served_as_usual_and_the_header_goes_no_further(claim):
+    for trusted in ["10.0.0.0/8", None]:
+        up = claim.upstream("up")
+        proxy = claim.start(file(trusted))
+        response = answer(claim, "/open", "x-mesh-explain: 1", "x-forwarded-for: 10.0.0.1")
+        assert response["line"] == "HTTP/1.1 200 OK", response
+        assert len(up.requests) == 1
+        assert "x-mesh-explain" not in json.dumps(up.requests[0]).lower(), up.requests[0]
+        assert answer(claim, "/closed", "x-mesh-explain: 1")["body"] == "RBAC: access denied"
+        proxy.stop()
+
+
+def test_the_admin_port_explains_a_request_nobody_sent(claim):
+    up = claim.upstream("up")
+    proxy = claim.start(file(None))
+    question = json.dumps({"authority": "a.test", "path": "/closed?x=/open"})
+    status, body = proxy.request("POST", "/explain", question)[:2]
+    explanation = json.loads(body)
+    assert status == 200 and explanation["outcome"]["status"] == 403, explanation
+    assert explanation["outcome"]["details"] == "rbac_access_denied_matched_policy[none]", explanation
+    assert proxy.request("GET", "/explain")[0] == 405
+    status, body = proxy.request("POST", "/explain", '{"paht": "/"}')[:2]
+    assert status == 400 and "paht" in json.loads(body)["errors"][0], body
+    assert proxy.stats()["http.in.rbac.denied"] == 0, "a question was counted as traffic"
+    assert len(up.requests) == 0
+
+
+def test_a_file_with_a_bad_trusted_address_is_refused(claim):
+    proxy = claim.start(file("localhost"), ready=False)
+    assert proxy.wait(10) == 1
+    assert "mesh.explain.trusted_addresses" in proxy.output(), proxy.output()
