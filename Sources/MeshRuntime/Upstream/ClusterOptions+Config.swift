@@ -40,7 +40,7 @@ extension HTTP1Settings {
     /// What a cluster's responses may be and how its requests are written.
     init(upstream config: UpstreamHTTPConfig) {
         self.init()
-        maxHeadersKB = config.common.maxResponseHeadersKilobytes ?? 60
+        maxHeadersKB = config.common.maxResponseHeadersKilobytes ?? 80
         maxHeadersCount = config.common.maxHeadersCount ?? 100
         enableTrailers = config.http1.enablesTrailers
         allowChunkedLength = config.http1.allowsChunkedLength
