@@ -133,7 +133,7 @@ package final class TCPProxySession: ConnectionDelegate, UpstreamTCPWaiter, Time
             if settings.config.maxConnectAttempts > 1 {
                 info.flags.insert(.upstreamRetryLimitExceeded)
             }
-            info.upstreamHost = last.endpoint.address
+            info.upstreamHost = last.endpoint?.address
             info.upstreamTransportFailureReason = LocalReply.underscored(
                 last.transportFailureReason
             )

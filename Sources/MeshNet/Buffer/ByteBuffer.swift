@@ -85,6 +85,10 @@ package struct ByteBuffer: ~Copyable {
         tail &+= 1
     }
 
+    package mutating func append(decimal value: UInt64) {
+        append(digits: UInt(value), negative: false, radix: 10)
+    }
+
     package mutating func append(decimal value: Int) {
         append(digits: value.magnitude, negative: value < 0, radix: 10)
     }

@@ -74,6 +74,8 @@ package final class TLSContext: @unchecked Sendable {
         for certificate in certificates { SSL_CTX_free(certificate.context) }
     }
 
+    var hasALPN: Bool { !alpn.isEmpty }
+
     /// Our certificates, leaf first in each chain.
     package var chains: [[CertificateInfo]] { certificates.filter(\.isPresent).map(\.chain) }
 

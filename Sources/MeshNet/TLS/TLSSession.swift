@@ -32,8 +32,14 @@ package final class TLSSession: SecureTransport {
     }
 
     /// `serverName` is sent as SNI. With `peerName` the peer's certificate must carry that name,
-    /// whatever the context's own matchers say (envoy: auto_san_validation).
-    package init(client context: TLSContext, serverName: String? = nil, peerName: String? = nil) {
+    /// whatever the context's own matchers say (envoy: auto_san_validation). `usualALPN` is offered where
+    /// the context names no protocols.
+    package init(
+        client context: TLSContext,
+        serverName: String? = nil,
+        peerName: String? = nil,
+        usualALPN: String = ""
+    ) {
         self.context = context
         self.serverName = serverName ?? ""
         if let peerName {
@@ -47,6 +53,10 @@ package final class TLSSession: SecureTransport {
         SSL_set_connect_state(ssl)
         finishInit()
         if let serverName, !serverName.isEmpty { copenssl_set_server_name(ssl, serverName) }
+        if !context.hasALPN, !usualALPN.isEmpty {
+            let wire = [UInt8(usualALPN.utf8.count)] + Array(usualALPN.utf8)
+            SSL_set_alpn_protos(ssl, wire, UInt32(wire.count))
+        }
         if let peerName, !peerName.isEmpty { SSL_set_verify(ssl, SSL_VERIFY_PEER, nil) }
         if let session = context.clientSessions.take(sessionKey) {
             SSL_set_session(ssl, session)

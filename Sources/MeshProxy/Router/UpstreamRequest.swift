@@ -70,7 +70,7 @@ package final class UpstreamRequest: PoolWaiter, ClientStreamDelegate, TimerTarg
         guard case .waiting = state else { return }
         end()
         endpoint = failure.endpoint
-        router.attempted(failure.endpoint)
+        if let endpoint { router.attempted(endpoint) }
         router.attemptReset(
             self,
             failure.resetReason,

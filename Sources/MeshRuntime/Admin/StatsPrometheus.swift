@@ -68,7 +68,7 @@ final class StatsPrometheus {
                 appendType(family, type, to: &buffer)
             }
             buffer.append(series.line)
-            buffer.append(decimal: Int(clamping: sample.value))
+            buffer.append(decimal: sample.value)
             buffer.append(byte: UInt8(ascii: "\n"))
         }
     }

@@ -10,7 +10,7 @@ enum StatsText {
             }
             buffer.append(sample.name)
             buffer.append(": " as StaticString)
-            buffer.append(decimal: Int(clamping: sample.value))
+            buffer.append(decimal: sample.value)
             buffer.append(byte: UInt8(ascii: "\n"))
         }
         guard query.wantsHistograms else { return }

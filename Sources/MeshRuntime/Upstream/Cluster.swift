@@ -43,6 +43,8 @@ package final class Cluster {
     private var balancedGeneration: UInt64 = 0
     private var blocked: [[HTTPConnectionPool]] = [[], []]
     private let offset: UInt64
+    /// Envoy has this one only for clusters with subsets.
+    private let singleHostDuplicates: Gauge?
 
     package init(_ options: ClusterOptions, vitals: ClusterVitals, worker: UpstreamWorker) {
         self.options = options
@@ -51,6 +53,11 @@ package final class Cluster {
         stats = ClusterStats(worker.stats, cluster: options.statName)
         responses = ClusterResponseStats(worker.stats, cluster: options.statName)
         offset = worker.random.next() >> 1
+        singleHostDuplicates = options.subsets.map { _ in
+            worker.stats.gauge(
+                "cluster.\(options.statName).lb_subsets_single_host_per_subset_duplicate"
+            )
+        }
         balancer = LoadBalancer([], options: options.balancing, offset: 0)
         update(vitals.endpoints)
     }
@@ -119,6 +126,7 @@ package final class Cluster {
             if after > before { stats.lbSubsetsCreated.add(UInt64(after - before)) }
             if after < before { stats.lbSubsetsRemoved.add(UInt64(before - after)) }
             stats.lbSubsetsActive.set(UInt64(after))
+            singleHostDuplicates?.set(UInt64(fresh.duplicates))
 
         } else {
             balancer = LoadBalancer(endpoints, options: options.balancing, offset: offset)
@@ -185,16 +193,9 @@ package final class Cluster {
         return .underWay(pool.newStream(for: waiter, delegate: waiter))
     }
 
-    /// Room for one pool more; pools without use make way (envoy: max_connection_pools).
+    /// Room for one pool more (envoy: max_connection_pools).
     func acquirePool(_ priority: RequestPriority) -> Bool {
-        let limit = vitals[priority]
-        if limit.connectionPools.tryAcquire() { return true }
-        for endpoint in endpoints
-        where endpoint.removeUnusedPools(priority, in: self) > 0
-            && limit.connectionPools.tryAcquire()
-        {
-            return true
-        }
+        if vitals[priority].connectionPools.tryAcquire() { return true }
         stats.upstreamCxPoolOverflow.add()
         return false
     }

@@ -32,6 +32,8 @@ package struct ClusterOptions: Sendable {
 
 /// Makes the codec of a new upstream connection.
 package protocol ClientCodecFactory: Sendable {
+    /// Name in ALPN (RFC 7301) of what its codecs speak; empty for none.
+    var applicationProtocol: String { get }
     /// - Parameter headers: the worker's.
     func makeCodec(
         sink: ByteSink,
@@ -40,11 +42,17 @@ package protocol ClientCodecFactory: Sendable {
     ) -> any ClientCodec
 }
 
+extension ClientCodecFactory {
+    package var applicationProtocol: String { "" }
+}
+
 /// HTTP/1.1 to everybody.
 package struct HTTP1ClientCodecFactory: ClientCodecFactory {
     private let settings: HTTP1Settings
 
     package init(_ settings: HTTP1Settings) { self.settings = settings }
+
+    package var applicationProtocol: String { "http/1.1" }
 
     package func makeCodec(
         sink: ByteSink,

@@ -91,11 +91,12 @@ extension PriorityVitals {
     /// A circuit breaker's gauge, as it is now.
     func value(of gauge: CircuitBreakerGauge) -> UInt64 {
         switch gauge {
-        case .cxOpen: connections.isOpen ? 1 : 0
-        case .cxPoolOpen: connectionPools.isOpen ? 1 : 0
-        case .rqOpen: requests.isOpen ? 1 : 0
-        case .rqPendingOpen: pendingRequests.isOpen ? 1 : 0
-        case .rqRetryOpen: areRetriesOpen ? 1 : 0
+        // As in Envoy, a breaker that never let anything through has never been seen open.
+        case .cxOpen: connections.count > 0 && connections.isOpen ? 1 : 0
+        case .cxPoolOpen: connectionPools.count > 0 && connectionPools.isOpen ? 1 : 0
+        case .rqOpen: requests.count > 0 && requests.isOpen ? 1 : 0
+        case .rqPendingOpen: pendingRequests.count > 0 && pendingRequests.isOpen ? 1 : 0
+        case .rqRetryOpen: retries > 0 && areRetriesOpen ? 1 : 0
         case .remainingCx: UInt64(connections.remaining)
         // Envoy's "no limit" is the largest of 64 bits without sign.
         case .remainingCxPools:

@@ -149,20 +149,20 @@ package final class Endpoint {
         )
     }
 
-    /// Removes pools that have neither connections nor requests, and returns how many.
-    func removeUnusedPools(_ priority: RequestPriority, in cluster: Cluster) -> Int {
-        let unused = pools.filter { $0.priority == priority && $0.isUnused }
-        for pool in unused {
-            if let identity = pool.identity {
-                special[PoolKey(identity: identity, priority: priority)] = nil
-            } else if priority == .default {
-                plain = nil
-            } else {
-                plainHigh = nil
-            }
-            cluster.vitals[priority].connectionPools.release()
+    /// The pool has neither connections nor requests.
+    func forget(_ pool: HTTPConnectionPool) {
+        if pool === plain {
+            plain = nil
+        } else if pool === plainHigh {
+            plainHigh = nil
+        } else if let identity = pool.identity,
+            special[PoolKey(identity: identity, priority: pool.priority)] === pool
+        {
+            special[PoolKey(identity: identity, priority: pool.priority)] = nil
+        } else {
+            return
         }
-        return unused.count
+        pool.cluster.vitals[pool.priority].connectionPools.release()
     }
 
     /// All pools, in no order that matters to traffic.

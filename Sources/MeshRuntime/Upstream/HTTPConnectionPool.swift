@@ -67,7 +67,8 @@ package final class HTTPConnectionPool {
         }
         guard vitals.pendingRequests.tryAcquire() else {
             stats.upstreamRqPendingOverflow.add()
-            fail(waiter)
+            forgetIfUnused()
+            overflow(waiter, at: nil)
             return nil
         }
         stats.upstreamRqPendingTotal.add()
@@ -91,6 +92,7 @@ package final class HTTPConnectionPool {
         leaveQueue(ticket)
         if queue.isEmpty { cluster.unblock(self) }
         closeIfDrained()
+        forgetIfUnused()
     }
 
     private func leaveQueue(_ ticket: PoolTicket) {
@@ -100,7 +102,7 @@ package final class HTTPConnectionPool {
         count(.requestsPending, -1)
     }
 
-    private func fail(_ waiter: any PoolWaiter) {
+    private func overflow(_ waiter: any PoolWaiter, at endpoint: Endpoint?) {
         waiter.poolFailed(
             PoolFailure(kind: .overflow, endpoint: endpoint, transportFailureReason: "")
         )
@@ -115,7 +117,7 @@ package final class HTTPConnectionPool {
     ) -> Bool {
         guard vitals.requests.tryAcquire() else {
             stats.upstreamRqActiveOverflow.add()
-            fail(waiter)
+            overflow(waiter, at: endpoint)
             return false
         }
         stats.upstreamRqTotal.add()
@@ -240,6 +242,12 @@ package final class HTTPConnectionPool {
     func serveQueue() {
         if !queue.isEmpty, !isYielding { connectForQueue() }
         closeIfDrained()
+        forgetIfUnused()
+    }
+
+    /// A pool counts against its limit only while there is something in it.
+    private func forgetIfUnused() {
+        if all.isEmpty, queue.isEmpty { endpoint.forget(self) }
     }
 
     /// Closes the connection that has idled longest. Returns false where none idles.
@@ -263,7 +271,6 @@ package final class HTTPConnectionPool {
         for connection in all where connection.state == .connecting { connection.close() }
     }
 
-    var isUnused: Bool { all.isEmpty && queue.isEmpty }
     package var connectionCount: Int { all.count }
     package var idleCount: Int { idle.count }
     package var pendingCount: Int { queue.count }

@@ -19,8 +19,8 @@ package struct PoolFailure {
     }
 
     package let kind: Kind
-    /// Whom it was about.
-    package let endpoint: Endpoint
+    /// Whom it was about; nil where the request did not get as far as a connection.
+    package let endpoint: Endpoint?
     /// `%UPSTREAM_TRANSPORT_FAILURE_REASON%` before its spaces are replaced.
     package let transportFailureReason: String
 

@@ -104,6 +104,9 @@ final class SubsetBalancer {
         for selector in options.selectors { add(selector, endpoints, balancing, offset) }
     }
 
+    /// Endpoints left out of subsets of a single one.
+    private(set) var duplicates = 0
+
     /// How many subsets have members (envoy: lb_subsets_active).
     var count: Int { targets.count }
 
@@ -126,6 +129,7 @@ final class SubsetBalancer {
             if selector.hasSingleHost, let first = groupMembers.first {
                 targets[group] = .single(singles.count)
                 singles.append(first)
+                duplicates += groupMembers.count - 1
             } else {
                 targets[group] = .subset(subsets.count)
                 subsets.append(LoadBalancer(groupMembers, options: balancing, offset: offset))

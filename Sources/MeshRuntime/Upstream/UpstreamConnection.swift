@@ -70,7 +70,8 @@ package final class UpstreamConnection {
         do throws(TransportUnavailable) {
             let secure = try endpoint.transport.makeSession(
                 for: endpoint.spec,
-                pool.identity
+                pool.identity,
+                usualALPN: options.codec.applicationProtocol
             )
             try open(secure, options)
         } catch {
@@ -208,10 +209,11 @@ package final class UpstreamConnection {
         case .remote, .reset:
             kind = .remoteConnectionFailure
         }
+        // Of a time-out Envoy tells nothing more.
         return PoolFailure(
             kind: kind,
             endpoint: endpoint,
-            transportFailureReason: transportFailureReason
+            transportFailureReason: kind == .connectTimeout ? "" : transportFailureReason
         )
     }
 }

@@ -45,7 +45,6 @@ package final class UpstreamTCPConnector {
 
     /// Begins. Without endpoint or room the waiter hears so from inside this call; anything else later.
     package func start() {
-        attempts += 1
         guard let endpoint = cluster.chooseEndpoint(selection) else { return fail(.noEndpoint) }
         let vitals = cluster.vitals[selection.priority]
         guard vitals.pendingRequests.tryAcquire() else {
@@ -62,6 +61,7 @@ package final class UpstreamTCPConnector {
             return fail(.overflow)
         }
         let connection = UpstreamTCPConnection(cluster, endpoint, selection, connector: self)
+        attempts += 1
         current = connection
         connection.connect()
     }
@@ -148,7 +148,9 @@ package final class UpstreamTCPConnection {
         count(.connectionsTotal)
         count(.connectionsActive)
         do throws(TransportUnavailable) {
-            try open(try endpoint.transport.makeSession(for: endpoint.spec, identity))
+            try open(
+                try endpoint.transport.makeSession(for: endpoint.spec, identity, usualALPN: "")
+            )
         } catch {
             failBeforeSocket(.remoteConnectionFailure, error.reason)
         }
@@ -241,10 +243,11 @@ package final class UpstreamTCPConnection {
         case .remote, .reset:
             kind = .remoteConnectionFailure
         }
+        // Of a time-out Envoy tells nothing more.
         return PoolFailure(
             kind: kind,
             endpoint: endpoint,
-            transportFailureReason: transportFailureReason
+            transportFailureReason: kind == .connectTimeout ? "" : transportFailureReason
         )
     }
 }

@@ -9,10 +9,13 @@ package protocol UpstreamTransports: Sendable {
 /// Makes the transport of each new connection. Shared by all workers.
 package protocol UpstreamTransport: AnyObject, Sendable {
     var isTLS: Bool { get }
-    /// Nil for plain TCP. Throws where TLS cannot be: no certificate has arrived yet, for instance.
+    /// - Parameter usualALPN: what is spoken on the connection, where configuration does not say what to
+    ///   offer.
+    /// - Returns: nil for plain TCP. Throws where TLS cannot be: no certificate has arrived yet, for instance.
     func makeSession(
         for endpoint: EndpointSpec,
-        _ identity: ConnectionIdentity?
+        _ identity: ConnectionIdentity?,
+        usualALPN: String
     ) throws(TransportUnavailable) -> (any SecureTransport)?
 }
 
@@ -29,7 +32,8 @@ package final class PlainTransport: UpstreamTransport {
     package var isTLS: Bool { false }
     package func makeSession(
         for endpoint: EndpointSpec,
-        _ identity: ConnectionIdentity?
+        _ identity: ConnectionIdentity?,
+        usualALPN: String
     ) throws(TransportUnavailable) -> (any SecureTransport)? { nil }
 }
 
@@ -82,7 +86,8 @@ package final class UpstreamTLSTransport: UpstreamTransport {
 
     package func makeSession(
         for endpoint: EndpointSpec,
-        _ identity: ConnectionIdentity?
+        _ identity: ConnectionIdentity?,
+        usualALPN: String
     ) throws(TransportUnavailable) -> (any SecureTransport)? {
         var name = serverName
         if prefersHostname, !endpoint.hostname.isEmpty { name = endpoint.hostname }
@@ -90,7 +95,8 @@ package final class UpstreamTLSTransport: UpstreamTransport {
         return TLSSession(
             client: slot.load(),
             serverName: name.isEmpty ? nil : name,
-            peerName: identity?.verifiedNames.first
+            peerName: identity?.verifiedNames.first,
+            usualALPN: usualALPN
         )
     }
 }
