@@ -272,6 +272,11 @@ package struct HTTPConnectionManagerConfig: Sendable {
     }
 
     private func checkCombinations(_ object: ConfigObject) {
+        for (key, text) in [("server_name", serverName), ("via", via)]
+        where text.utf8.contains(where: { $0 < 0x20 && $0 != 0x09 || $0 == 0x7F }) {
+            object.error("\(ConfigNode.quoted(text)) is no header value", at: key)
+        }
+        UpgradeConfig.checkUnique(object, upgrades.map(\.type))
         if !originalIPDetection.isEmpty {
             if usesRemoteAddress {
                 object.error(

@@ -138,6 +138,15 @@ package struct UpgradeConfig: Hashable, Sendable {
         isEnabled = object.bool("enabled", default: true)
         object.unsupported("filters", "upgraded streams pass the same HTTP filters as all others")
     }
+
+    /// Reports types that `upgrade_configs` of `object` names twice.
+    static func checkUnique(_ object: ConfigObject, _ types: [String]) {
+        var seen: Set<String> = []
+        for (type, child) in zip(types, object.objects("upgrade_configs"))
+        where !seen.insert(type).inserted {
+            child.error("\(ConfigNode.quoted(type)) is given twice", at: "upgrade_type")
+        }
+    }
 }
 
 /// Ports that tell the scheme to whoever terminates TLS before us (envoy: ForwardProtoConfig).

@@ -102,6 +102,7 @@ package struct RouteActionConfig: Sendable {
         retryPolicy = object.object("retry_policy").map { RetryPolicyConfig($0) }
         priority = object.enumeration("priority", Priority.self) ?? .normal
         upgrades = object.objects("upgrade_configs").map { Upgrade($0) }
+        UpgradeConfig.checkUnique(object, upgrades.map(\.type))
         internalRedirect = Self.internalRedirect(object)
         maxGRPCTimeout = object.duration("max_grpc_timeout")
         grpcTimeoutOffset = object.duration("grpc_timeout_offset")

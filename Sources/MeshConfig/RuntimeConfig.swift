@@ -11,7 +11,7 @@ package struct RuntimeUInt32: Hashable, Sendable {
 
     package init(_ object: ConfigObject) {
         defaultValue = object.uint32("default_value", default: 0)
-        runtimeKey = object.requiredString("runtime_key")
+        runtimeKey = object.string("runtime_key", default: "")
     }
 }
 
@@ -23,7 +23,7 @@ package struct RuntimeDouble: Hashable, Sendable {
 
     package init(_ object: ConfigObject) {
         defaultValue = object.double("default_value", default: 0)
-        runtimeKey = object.requiredString("runtime_key")
+        runtimeKey = object.string("runtime_key", default: "")
     }
 }
 
@@ -36,7 +36,7 @@ package struct RuntimeFeatureFlag: Hashable, Sendable {
     package init(_ object: ConfigObject) {
         if !object.isPresent("default_value") { object.error("default_value is required") }
         defaultValue = object.bool("default_value", default: false)
-        runtimeKey = object.requiredString("runtime_key")
+        runtimeKey = object.string("runtime_key", default: "")
     }
 }
 

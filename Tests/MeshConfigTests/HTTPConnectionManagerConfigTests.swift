@@ -114,4 +114,17 @@ private func decode(
         #expect(found.trustedHops == 1)
         #expect(found.upgrades.map(\.type) == ["websocket"])
     }
+
+    @Test(arguments: [
+        (#""server_name":"a\nb""#, #""a\nb" is no header value"#),
+        (#""via":"a\u007f""#, "is no header value"),
+        (
+            #""upgrade_configs":[{"upgrade_type":"websocket"},{"upgrade_type":"WebSocket"}]"#,
+            #""websocket" is given twice"#
+        ),
+    ]) func `what Envoy refuses too is refused`(members: String, message: String) {
+        let errors = decode(members).errors
+        #expect(errors.count == 1)
+        #expect(errors.first?.hasSuffix(message) == true, "\(errors)")
+    }
 }
