@@ -43,6 +43,7 @@ package final class Cluster {
     private var balancedGeneration: UInt64 = 0
     private var blocked: [[HTTPConnectionPool]] = [[], []]
     private let offset: UInt64
+    private var hasCodecStats = false
     /// Envoy has this one only for clusters with subsets.
     private let singleHostDuplicates: Gauge?
 
@@ -198,6 +199,17 @@ package final class Cluster {
         if vitals[priority].connectionPools.tryAcquire() { return true }
         stats.upstreamCxPoolOverflow.add()
         return false
+    }
+
+    /// Names that Envoy's HTTP/1 codec brings with a cluster's first connection. What two of them would
+    /// count happens to requests only, and the others to protocols that are not spoken here.
+    func registerCodecStats() {
+        guard !hasCodecStats else { return }
+        hasCodecStats = true
+        StatsScope(worker.stats, "cluster.\(options.statName).http1.").keepAtZero(counters: [
+            "dropped_headers_with_underscores", "metadata_not_supported_error",
+            "requests_rejected_with_underscores_in_headers", "response_flood",
+        ])
     }
 
     // MARK: Connection slots

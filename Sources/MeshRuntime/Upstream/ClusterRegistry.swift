@@ -46,6 +46,10 @@ package final class ClusterRegistry: Sendable {
             )
         }
         current.withLock { $0 = plans }
+        // Written here, on the control thread, alone.
+        let manager = ClusterManagerStats(WorkerStats(stats, index: stats.workers))
+        manager.clusterAdded.add(UInt64(plans.count))
+        manager.activeClusters.set(UInt64(plans.count))
         for plan in plans { registerGauges(plan) }
         return plans
     }

@@ -245,6 +245,7 @@ extension UpstreamConnection: ConnectionDelegate {
         if let tls = connection.tls {
             pool.cluster.tlsStats?.established(tls, connection.secure as? TLSSession)
         }
+        pool.cluster.registerCodecStats()
         pool.hasConnected()
         becomeReady()
     }

@@ -178,4 +178,19 @@ DIFFERENCES = [
         ("lines", "stats.server.version", "stats.server.days_until_first_cert_expiring"),
         envoy="Envoy's build", ours="Ours", optional=True,
     ),
+    Difference(
+        "`max_connections` is exact over all workers",
+        "A limit that may be passed protects nobody (docs/decisions/0006-exact-connection-limits.md).",
+        ["circuit_breakers/exact connections"],
+        ("stats.*",),
+        envoy="Every worker may have one connection to every endpoint beyond it", ours="Never passed; requests wait their turn",
+        optional=True,
+    ),
+    Difference(
+        "`RANDOM` follows `load_balancing_weight`",
+        "A weight that is given and ignored surprises.",
+        ["load_balancing/weighted random"],
+        ("upstream*", "log*"),
+        envoy="Weights are ignored", ours="Endpoints are chosen by weight", optional=True,
+    ),
 ]

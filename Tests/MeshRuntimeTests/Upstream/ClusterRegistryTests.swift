@@ -113,6 +113,7 @@ import Testing
         #expect(gauge("default.cx_open") == 0)
         #expect(gauge("default.remaining_cx") == 1)
         #expect(gauge("default.remaining_rq") == 1024)
+        #expect(stats.view().value("cluster_manager.active_clusters") == 1)
         #expect(gauge("high.cx_open") == 0)
         #expect(gauge("high.remaining_cx") == nil)
         #expect(plan.vitals.default.connections.tryAcquire() == true)
