@@ -146,6 +146,12 @@ package struct HTTPConnectionManagerConfig: Sendable {
         escapedSlashesAction =
             object.enumeration("path_with_escaped_slashes_action", EscapedSlashesAction.self)
             ?? .implementationSpecificDefault
+        RBACPathLint.check(
+            object,
+            filters,
+            normalizesPath: normalizesPath,
+            mergesSlashes: mergesSlashes
+        )
         localReply = object.object("local_reply_config").map { LocalReplyConfig($0) }
         hostPortStripping = Self.hostPortStripping(object)
         stripsTrailingHostDot = object.bool("strip_trailing_host_dot", default: false)

@@ -95,6 +95,19 @@ package struct HeaderMatchConfig: Hashable, Sendable {
     }
 }
 
+extension HeaderMatchConfig {
+    /// See ``StringMatch/workerCopy()``.
+    package func workerCopy() -> HeaderMatchConfig {
+        guard case .value(let match) = specifier else { return self }
+        return HeaderMatchConfig(
+            name: name,
+            .value(match.workerCopy()),
+            isInverted: isInverted,
+            treatsMissingAsEmpty: treatsMissingAsEmpty
+        )
+    }
+}
+
 extension HeaderMatchConfig: CustomStringConvertible {
     /// E.g. `header x-canary exact "true"`.
     package var description: String {

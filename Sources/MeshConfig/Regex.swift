@@ -41,6 +41,10 @@ package final class Regex: @unchecked Sendable {
 
     deinit { cre2_free(program) }
 
+    /// The same expression compiled anew; see ``StringMatch/workerCopy()``. The engine's inner cache has a
+    /// lock, which workers then do not share either.
+    package func workerCopy() -> Regex { (try? Regex(pattern)) ?? self }
+
     /// How many capturing groups there are.
     package var groupCount: Int { Int(cre2_group_count(program)) }
 

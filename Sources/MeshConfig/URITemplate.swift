@@ -24,6 +24,16 @@ package struct URITemplate: Hashable, Sendable {
         }
     }
 
+    private init(template: String, regex: Regex) {
+        self.template = template
+        self.regex = regex
+    }
+
+    /// See ``StringMatch/workerCopy()``.
+    package func workerCopy() -> URITemplate {
+        URITemplate(template: template, regex: regex.workerCopy())
+    }
+
     /// - Parameter path: `:path`; query and fragment are left aside.
     package func matches(_ path: Bytes) -> Bool { regex.fullMatch(PathMatch.withoutQuery(path)) }
 }

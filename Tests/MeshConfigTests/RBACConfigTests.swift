@@ -177,4 +177,24 @@ struct RBACConfigTests {
         #expect(errors == [])
         #expect(warnings.count == 1)
     }
+
+    @Test(arguments: [
+        ("", "normalize_path"), (#","normalize_path":true"#, "merge_slashes"),
+        (#","normalize_path":true,"merge_slashes":true"#, nil),
+    ])
+    func `rules about paths ask for normalized paths`(fields: String, key: String?) {
+        let filter = "type.googleapis.com/envoy.extensions.filters.http"
+        let path = #"{"not_rule":{"url_path":{"path":{"prefix":"/admin"}}}}"#
+        let manager = decode(
+            #"""
+            {"stat_prefix":"in","route_config":{},"http_filters":[
+              {"name":"rbac","typed_config":{"@type":"\#(filter).rbac.v3.RBAC","rules":\#(rules(permission: path))}},
+              {"name":"router","typed_config":{"@type":"\#(filter).router.v3.Router"}}]\#(fields)}
+            """#
+        ) { HTTPConnectionManagerConfig($0) }
+        #expect(manager.errors == [])
+        let warnings = manager.warnings.filter { $0.contains("look at paths") }
+        #expect(warnings.count == (key == nil ? 0 : 1))
+        if let key { #expect(warnings.first?.contains(key) == true) }
+    }
 }

@@ -84,7 +84,6 @@ package final class AdminExplainer {
             return explanation
         }
         connection.filterChainName = chain.name
-        explanation.chain.name = chain.name
         if let reason = Self.handshakeFailure(question, chain) {
             explanation.outcome = Explanation.Outcome(
                 action: "close",
@@ -145,10 +144,21 @@ package final class AdminExplainer {
         let matcher = FilterChainMatcher(listener.filterChains.map(\.match))
         var passedOver: [(name: String, because: String)] = []
         let found = matcher.match(facts) { chain, criterion in
-            passedOver.append((listener.filterChains[chain].name, criterion))
+            passedOver.append((Self.name(of: chain, listener), "\(criterion) does not match"))
         }
         explained.passedOver = passedOver
-        return found.map { listener.filterChains[$0] } ?? listener.defaultFilterChain
+        if let found {
+            explained.name = Self.name(of: found, listener)
+            return listener.filterChains[found]
+        }
+        if listener.defaultFilterChain != nil { explained.name = "default_filter_chain" }
+        return listener.defaultFilterChain
+    }
+
+    /// The chain's name, or its place where it has none.
+    private static func name(of chain: Int, _ listener: ListenerConfig) -> String {
+        let name = listener.filterChains[chain].name
+        return name.isEmpty ? "filter_chains[\(chain)]" : name
     }
 
     /// Why the transport would not be established.

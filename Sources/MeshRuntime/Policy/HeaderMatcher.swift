@@ -7,14 +7,14 @@ import MeshNet
 /// A repeated field matches if one of its values does, and an inverted condition holds if none does:
 /// a second `x-role: admin` line cannot hide behind a first. The fields that Envoy itself joins as it
 /// reads them, most standard ones, are joined by commas and matched as one value. Nothing is
-/// allocated on the heap.
+/// allocated on the heap. Each worker makes its own.
 package final class HeaderMatcher: Sendable {
     package let config: HeaderMatchConfig
     private let name: HeaderName
     private let isJoined: Bool
 
     package init(_ config: HeaderMatchConfig) {
-        self.config = config
+        self.config = config.workerCopy()
         name = HeaderName(config.name)
         isJoined = Self.isJoined(name)
     }

@@ -43,17 +43,21 @@ final class RBACProgram {
         case .anyOf(let members): addGroup(.anyOf, members)
         case .not(let member): addGroup(.not, [member])
         case .header(let match): add(.header, Self.store(HeaderMatcher(match), &headers))
-        case .urlPath(let match): add(.urlPath, Self.store(match, &paths))
-        case .uriTemplate(let template): add(.uriTemplate, Self.store(template, &templates))
+        case .urlPath(let match):
+            add(.urlPath, Self.store(PathMatch(match.match.workerCopy()), &paths))
+        case .uriTemplate(let template):
+            add(.uriTemplate, Self.store(template.workerCopy(), &templates))
         case .destinationIP(let range): add(.destinationIP, Self.store(range, &ranges))
         case .destinationPort(let port):
             add(.destinationPort, Self.store(Int(port)..<(Int(port) + 1), &ports))
         case .destinationPortRange(let range): add(.destinationPort, Self.store(range, &ports))
-        case .requestedServerName(let match): add(.requestedServerName, Self.store(match, &texts))
+        case .requestedServerName(let match):
+            add(.requestedServerName, Self.store(match.workerCopy(), &texts))
         case .metadata(let match): add(.metadata, Self.store(match, &metadata))
         case .routeMetadata(let match): add(.routeMetadata, Self.store(match, &metadata))
         case .authenticated(nil): add(.anyAuthenticated, 0)
-        case .authenticated(.some(let match)): add(.authenticated, Self.store(match, &texts))
+        case .authenticated(.some(let match)):
+            add(.authenticated, Self.store(match.workerCopy(), &texts))
         case .sourceIP(let range): add(.sourceIP, Self.store(range, &ranges))
         case .directRemoteIP(let range): add(.directRemoteIP, Self.store(range, &ranges))
         case .remoteIP(let range): add(.remoteIP, Self.store(range, &ranges))
