@@ -43,4 +43,18 @@ extension HTTPStream {
         body.append(byte: UInt8(ascii: "\n"))
         sendReply(contentType: "application/json", body.bytes, details: "explained")
     }
+
+    /// Answers 200 with a body of the proxy's own, which nothing rewrites.
+    private func sendReply(contentType: StaticString, _ body: Bytes, details: String) {
+        info.responseCodeDetails = details
+        let taken = worker.headers.take()
+        let head = taken.takeUnretainedValue()
+        head.append(.status, "200")
+        head.append(.contentType, contentType)
+        head.set(.contentLength, decimal: body.count)
+        let isHead = request[.method]?.equals("HEAD") ?? false
+        sendResponseHead(head, endStream: isHead)
+        if !isHead { sendResponseData(body, endStream: true) }
+        worker.headers.give(taken)
+    }
 }
