@@ -134,7 +134,9 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
         info.clusterName = ""
         guard hasRequestHead, case .forward(let action) = selection.route.action else { return }
         let target = action.cluster(request, split: selection.split) { worker.clusters[$0] }
-        if let cluster = target.cluster { info.clusterName = cluster.name }
+        guard let cluster = target.cluster else { return }
+        info.clusterName = cluster.name
+        info.clusterMetadata = cluster.options.metadata
     }
 
     /// What the route says of the filter at this place of the chain.
@@ -381,6 +383,10 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
     private func responseEnds() {
         isResponseComplete = true
         info.lastDownstreamByteSent = loop.now
+        guard !isRequestComplete else { return }
+        // The rest of the request will be thrown away with its connection.
+        settings.stats.downstreamRqResponseBeforeRqComplete.add()
+        settings.stats.downstreamRqRxReset.add()
     }
 
     package func responseSent() { finish() }
@@ -388,6 +394,9 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
     /// The response cannot be completed: upstream ended in the middle of it.
     package func abortResponse(_ reason: StreamResetReason) {
         guard !isFinished else { return }
+        // Envoy counts a reset of ours in both directions.
+        settings.stats.downstreamRqTxReset.add()
+        settings.stats.downstreamRqRxReset.add()
         wire.reset(reason)
         finish()
     }

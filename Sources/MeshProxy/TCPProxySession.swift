@@ -114,6 +114,7 @@ package final class TCPProxySession: ConnectionDelegate, UpstreamTCPWaiter, Time
         upstream.user = self
         self.upstream = connection
         info.upstreamHost = upstream.endpoint.address
+        info.upstreamRemoteAddress = upstream.endpoint.address
         info.upstreamLocalAddress = upstream.localAddress
         info.upstreamTLS = upstream.tls
         info.upstreamConnectionID = upstream.id

@@ -135,6 +135,8 @@ private final class MemoryLogFiles: LogFiles {
 }
 
 private struct FramedClientCodecs: ClientCodecFactory {
+    var version: HTTPVersion { .http2 }
+
     func makeCodec(
         sink: ByteSink,
         delegate: any ClientCodecDelegate,

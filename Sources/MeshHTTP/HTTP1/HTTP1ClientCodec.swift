@@ -166,8 +166,18 @@ package final class HTTP1ClientCodec: ClientCodec, ClientStream {
 
     package func connectionClosed(_ reason: StreamResetReason) {
         let router = router
+        let isCut =
+            switch response {
+            case .body, .chunkedBody, .trailers: true
+            case .idle, .head, .untilClose, .tunnel, .dead: false
+            }
         die()
-        router?.responseReset(reason, detail: "http1.connection_closed")
+        // A body that is cut off is malformed, whatever cut it (RFC 9112 §8).
+        if isCut, reason == .connectionTermination {
+            router?.responseReset(.protocolError, detail: "http1.incomplete_body")
+        } else {
+            router?.responseReset(reason, detail: "http1.connection_closed")
+        }
     }
 
     package func outputBlocked() {

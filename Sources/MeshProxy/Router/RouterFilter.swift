@@ -223,6 +223,8 @@ package final class RouterFilter: TimerTarget {
     /// The attempt has its stream: it sends what there is of the request.
     func attemptReady(_ attempt: UpstreamRequest, _ endpoint: Endpoint) {
         attempted(endpoint)
+        stream.info.upstreamRemoteAddress = endpoint.address
+        stream.info.upstreamHTTPVersion = cluster?.options.codec.version
         if let action, action.usesUpstreamHost, !endpoint.spec.hostname.isEmpty {
             action.setUpstreamHost(
                 endpoint.spec.hostname,
@@ -327,7 +329,6 @@ package final class RouterFilter: TimerTarget {
             stream.info.flags.formUnion(reason.upstreamFlag)
             stream.info.responseCodeDetails =
                 "upstream_reset_after_response_started{\(reason.detail)}"
-            settings.routerStats.rqResetAfterDownstreamResponseStarted.add()
             return stream.abortResponse(reason)
         }
         count(.requestsError, attempt)

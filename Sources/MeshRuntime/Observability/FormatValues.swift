@@ -48,8 +48,10 @@ enum FormatValues {
             )
         case .downstreamHandshakeDuration:
             return milliseconds(stream.connection.start, stream.connection.handshakeEnd, &buffer)
-        case .upstreamHost, .upstreamRemoteAddress:
+        case .upstreamHost:
             return address(stream.upstreamHost, .whole, &buffer)
+        case .upstreamRemoteAddress:
+            return address(stream.upstreamRemoteAddress, .whole, &buffer)
         case .upstreamHostName, .upstreamHostNameWithoutPort:
             let isWithoutPort = field == .upstreamHostNameWithoutPort
             guard stream.upstreamHostName.isEmpty else {
@@ -75,8 +77,9 @@ enum FormatValues {
             return address(stream.upstreamLocalAddress, .withoutPort, &buffer)
         case .upstreamLocalPort: return address(stream.upstreamLocalAddress, .port, &buffer)
         case .upstreamRemoteAddressWithoutPort:
-            return address(stream.upstreamHost, .withoutPort, &buffer)
-        case .upstreamRemotePort: return address(stream.upstreamHost, .port, &buffer)
+            return address(stream.upstreamRemoteAddress, .withoutPort, &buffer)
+        case .upstreamRemotePort:
+            return address(stream.upstreamRemoteAddress, .port, &buffer)
         case .upstreamRequestAttemptCount: return number(stream.attemptCount, &buffer)
         case .upstreamTransportFailureReason:
             return text(stream.upstreamTransportFailureReason, &buffer)

@@ -99,6 +99,8 @@ package final class StreamInfo {
     package var clusterStatName = ""
     package var upstreamHost: SocketAddress?
     package var upstreamHostName = ""
+    /// The peer of the upstream connection; nil where none was made.
+    package var upstreamRemoteAddress: SocketAddress?
     package var upstreamLocalAddress: SocketAddress?
     package var upstreamTLS: TLSConnectionInfo?
     package var upstreamTransportFailureReason = ""

@@ -53,6 +53,7 @@ package final class Cluster {
         self.worker = worker
         stats = ClusterStats(worker.stats, cluster: options.statName)
         responses = ClusterResponseStats(worker.stats, cluster: options.statName)
+        _ = HTTP1CodecStats(worker.stats, prefix: "cluster.\(options.statName).")
         offset = worker.random.next() >> 1
         singleHostDuplicates = options.subsets.map { _ in
             worker.stats.gauge(

@@ -33,6 +33,7 @@ extension ClusterOptions {
         outputHighWatermark = config.perConnectionBufferLimitBytes
         self.transports = transports
         identitySource = IdentitySource(config.http)
+        if config.metadata != MetadataConfig(nil) { metadata = config.metadata }
     }
 }
 

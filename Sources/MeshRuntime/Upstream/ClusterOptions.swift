@@ -1,3 +1,4 @@
+import MeshConfig
 import MeshHTTP
 import MeshNet
 
@@ -22,6 +23,8 @@ package struct ClusterOptions: Sendable {
     /// Present where each request says whom its connection is to reach.
     package var identitySource: IdentitySource?
     package var codec: any ClientCodecFactory
+    /// For `%METADATA(CLUSTER:…)%`; nil where there is none.
+    package var metadata: MetadataConfig?
 
     package init(name: String, codec: any ClientCodecFactory) {
         self.name = name
@@ -34,6 +37,8 @@ package struct ClusterOptions: Sendable {
 package protocol ClientCodecFactory: Sendable {
     /// Name in ALPN (RFC 7301) of what its codecs speak; empty for none.
     var applicationProtocol: String { get }
+    /// What `%UPSTREAM_PROTOCOL%` says.
+    var version: HTTPVersion { get }
     /// - Parameter headers: the worker's.
     func makeCodec(
         sink: ByteSink,
@@ -53,6 +58,7 @@ package struct HTTP1ClientCodecFactory: ClientCodecFactory {
     package init(_ settings: HTTP1Settings) { self.settings = settings }
 
     package var applicationProtocol: String { "http/1.1" }
+    package var version: HTTPVersion { .http11 }
 
     package func makeCodec(
         sink: ByteSink,

@@ -9,7 +9,7 @@ ENVOY_HEADERS = (
     "X-Envoy-Internal: true", "X-Envoy-Upstream-Rq-Timeout-Ms: 5000", "X-Envoy-Retry-On: 5xx",
     "X-Envoy-Max-Retries: 2", "X-Envoy-Expected-Rq-Timeout-Ms: 9", "X-Envoy-Attempt-Count: 7",
     "X-Envoy-External-Address: 9.9.9.9", "X-Envoy-Original-Path: /evil", "X-Envoy-Decorator-Operation: op",
-    "X-Envoy-Hedge-On-Per-Try-Timeout: true", "X-Envoy-Force-Trace: 1", "X-Envoy-Ip-Tags: x",
+    "X-Envoy-Force-Trace: 1", "X-Envoy-Ip-Tags: x",
     "X-Envoy-Upstream-Alt-Stat-Name: alt", "X-Envoy-Upstream-Rq-Per-Try-Timeout-Ms: 100",
 )
 ID = "X-Request-Id: 11111111-2222-3333-4444-555555555555"

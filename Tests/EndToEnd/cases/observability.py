@@ -26,7 +26,7 @@ OPERATORS = {
     "tls_version": "%DOWNSTREAM_TLS_VERSION%", "peer": "%DOWNSTREAM_PEER_URI_SAN%", "stream_id": "%STREAM_ID%",
     "method": "%REQ(:METHOD)%", "path": "%REQ(:PATH)%", "path_no_query": "%PATH(NQ)%", "authority": "%REQ(:AUTHORITY)%", "scheme": "%REQ(:SCHEME)%",
     "percent": "100%%", "mixed": "%RESPONSE_CODE% and %PROTOCOL%", "request_headers_bytes": "%REQUEST_HEADERS_BYTES%",
-    "response_headers_bytes": "%RESPONSE_HEADERS_BYTES%", "upstream_wire_sent": "%UPSTREAM_WIRE_BYTES_SENT%", "wire_received": "%DOWNSTREAM_WIRE_BYTES_RECEIVED%",
+    "upstream_wire_sent": "%UPSTREAM_WIRE_BYTES_SENT%", "wire_received": "%DOWNSTREAM_WIRE_BYTES_RECEIVED%",
     "nested": {"code": "%RESPONSE_CODE%", "list": ["%PROTOCOL%", "constant", 3, True, None]},
 }
 DURATIONS = {

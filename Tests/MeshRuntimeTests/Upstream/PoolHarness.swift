@@ -8,6 +8,8 @@ import MeshSimulation
 /// cannot be used again.
 final class LineCodec: ClientCodec, ClientStream {
     struct Factory: ClientCodecFactory {
+        var version: HTTPVersion { .http11 }
+
         func makeCodec(
             sink: ByteSink,
             delegate: any ClientCodecDelegate,
