@@ -13,7 +13,8 @@ let swift: [SwiftSetting] =
     strict + [
         .unsafeFlags(
             ["-enforce-exclusivity=unchecked", "-enable-cmo-everything"],
-            .when(configuration: .release))
+            .when(configuration: .release)
+        )
     ]
 
 // The Swift runtime is linked into the binary: a third less memory, nothing to install beside it.
@@ -41,7 +42,8 @@ let package = Package(
         .target(name: "CLinux"),
         .target(
             name: "COpenSSL",
-            linkerSettings: [.linkedLibrary("ssl"), .linkedLibrary("crypto")]),
+            linkerSettings: [.linkedLibrary("ssl"), .linkedLibrary("crypto")]
+        ),
         .target(name: "CRE2", linkerSettings: [.linkedLibrary("re2")]),
         .target(name: "CAres", dependencies: ["CLinux"], linkerSettings: [.linkedLibrary("cares")]),
         .target(name: "CYAML", linkerSettings: [.linkedLibrary("yaml")]),
@@ -52,11 +54,19 @@ let package = Package(
         module("MeshHTTP", ["MeshNet"]),
         module("MeshConfig", ["MeshNet", "CRE2", "CYAML"]),
         module("MeshRuntime", ["CLinux", "MeshNet", "MeshHTTP", "MeshConfig", "CRE2"]),
-        module("MeshProxy", ["CLinux", "MeshNet", "MeshHTTP", "MeshConfig", "MeshRuntime"], exclude: ["Main"]),
+        module(
+            "MeshProxy",
+            ["CLinux", "MeshNet", "MeshHTTP", "MeshConfig", "MeshRuntime"],
+            exclude: ["Main"]
+        ),
         .executableTarget(
-            name: "MeshProxyMain", dependencies: ["MeshProxy"], path: "Sources/MeshProxy/Main",
+            name: "MeshProxyMain",
+            dependencies: ["MeshProxy"],
+            path: "Sources/MeshProxy/Main",
             // Nothing here is hot: with the flags it would compile the whole house once more.
-            swiftSettings: strict, linkerSettings: executable),
+            swiftSettings: strict,
+            linkerSettings: executable
+        ),
 
         // Test support; no product links it.
         module("MeshSimulation", ["MeshNet", "MeshHTTP"]),
@@ -78,7 +88,13 @@ let package = Package(
 if let fuzz = Context.environment["MESHPROXY_FUZZ"] {
     package.targets.append(
         .target(
-            name: fuzz, dependencies: ["MeshNet", "MeshHTTP", "MeshConfig"], path: "Tests/FuzzTargets",
-            exclude: ["Corpus"], sources: ["\(fuzz).swift"], swiftSettings: swift))
+            name: fuzz,
+            dependencies: ["MeshNet", "MeshHTTP", "MeshConfig"],
+            path: "Tests/FuzzTargets",
+            exclude: ["Corpus"],
+            sources: ["\(fuzz).swift"],
+            swiftSettings: swift
+        )
+    )
     package.products.append(.library(name: "Fuzz", type: .static, targets: [fuzz]))
 }
