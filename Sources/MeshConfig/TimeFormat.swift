@@ -45,14 +45,16 @@ package struct TimeFormat: Hashable, Sendable {
             case "1"..."9":
                 guard let digits = Int(String(letter)), rest.popFirst() == "f" else {
                     throw FormatError(
-                        description: "the time format \"\(pattern)\" has %\(letter) without f")
+                        description: "the time format \"\(pattern)\" has %\(letter) without f"
+                    )
                 }
                 close()
                 parts.append(.fraction(digits: digits))
             default:
                 guard let expansion = Self.expansion(of: letter) else {
                     throw FormatError(
-                        description: "the time format \"\(pattern)\" has the unsupported %\(letter)")
+                        description: "the time format \"\(pattern)\" has the unsupported %\(letter)"
+                    )
                 }
                 close()
                 parts += expansion

@@ -81,7 +81,10 @@ package struct CodecError: Error, Hashable, Sendable {
     package let reason: StaticString
 
     package init(
-        status: Int, details: StaticString, isProtocolError: Bool = true, body: StaticString,
+        status: Int,
+        details: StaticString,
+        isProtocolError: Bool = true,
+        body: StaticString,
         reason: StaticString
     ) {
         self.status = status

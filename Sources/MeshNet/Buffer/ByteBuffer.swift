@@ -138,12 +138,13 @@ package struct ByteBuffer: ~Copyable {
 extension UnsafeRawBufferPointer {
     /// Compares with ASCII text, byte by byte.
     package func equals(_ text: StaticString) -> Bool {
-        count == text.utf8CodeUnitCount
-            && (count == 0 || memcmp(baseAddress!, text.utf8Start, count) == 0)
+        equals(UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
     }
 
     package func equals(_ other: UnsafeRawBufferPointer) -> Bool {
-        count == other.count && (count == 0 || memcmp(baseAddress!, other.baseAddress!, count) == 0)
+        guard count == other.count else { return false }
+        guard let base = baseAddress, let otherBase = other.baseAddress else { return true }
+        return memcmp(base, otherBase, count) == 0
     }
 }
 

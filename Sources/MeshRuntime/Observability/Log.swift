@@ -1,6 +1,5 @@
 import CLinux
 import MeshConfig
-import MeshConfig
 import MeshNet
 import Synchronization
 

@@ -22,14 +22,17 @@ package struct WorkerThread: ~Copyable {
         var thread = pthread_t()
         let start = Unmanaged.passRetained(Start(name: name, body: body))
         let result = pthread_create(
-            &thread, nil,
+            &thread,
+            nil,
             { argument in
                 guard let argument else { return nil }
                 let start = Unmanaged<Start>.fromOpaque(argument).takeRetainedValue()
                 clinux_name_thread(start.name)
                 start.body()
                 return nil
-            }, start.toOpaque())
+            },
+            start.toOpaque()
+        )
         guard result == 0 else {
             start.release()
             throw SystemError(code: result, call: "pthread_create")
