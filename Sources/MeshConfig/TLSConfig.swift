@@ -30,6 +30,9 @@ package struct DownstreamTLSConfig: Sendable {
         issuesTickets = !object.bool("disable_stateless_session_resumption", default: false)
         keepsSessions = !object.bool("disable_stateful_session_resumption", default: false)
         sessionTimeout = object.duration("session_timeout")
+        if let timeout = sessionTimeout, timeout >= .seconds(Int64(1) << 32) {
+            object.error("must be below 2^32 seconds", at: "session_timeout")
+        }
         fullScanOnNameMismatch = object.bool("full_scan_certs_on_sni_mismatch", default: false)
         preferClientCiphers = object.bool("prefer_client_ciphers", default: false)
         object.unsupported("require_sni", "choose by server name with filter_chain_match")

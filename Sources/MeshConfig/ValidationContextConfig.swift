@@ -66,16 +66,24 @@ package struct ValidationContextConfig: Sendable {
             "timestamps are not looked at"
         )
         object.unsupported("custom_validator_config", "use the fields of this message")
-        warn(object)
+        checkAuthorities(object)
     }
 
-    private func warn(_ object: ConfigObject) {
+    private func checkAuthorities(_ object: ConfigObject) {
         // The one who merges may bring the authorities; only a lone context can be judged.
         let isDefault = object.path.description.hasSuffix("default_validation_context")
-        if trustedCA == nil, !names.isEmpty, !isDefault {
-            object.warning(
+        if trustedCA != nil || isDefault { return }
+        if !names.isEmpty {
+            object.error(
                 "names prove nothing without trusted_ca: anybody can write them into a certificate",
-                at: "match_typed_subject_alt_names"
+                at: object.isPresent("match_typed_subject_alt_names")
+                    ? "match_typed_subject_alt_names" : "match_subject_alt_names"
+            )
+        }
+        if allowsExpired {
+            object.error(
+                "has no meaning without trusted_ca: validity is not looked at then",
+                at: "allow_expired_certificate"
             )
         }
     }
