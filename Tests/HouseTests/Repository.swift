@@ -40,14 +40,13 @@ enum Repository {
         FileManager.default.fileExists(atPath: root.appendingPathComponent(path).path)
     }
 
-    static var sources: [File] { files(in: "Sources", ending: [".swift"]) }
-    static var pages: [File] {
+    static let sources = files(in: "Sources", ending: [".swift"])
+    static let pages: [File] =
         files(in: "docs", ending: [".md"])
-            + ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"].compactMap { name in
-                let url = root.appendingPathComponent(name)
-                return (try? String(contentsOf: url, encoding: .utf8)).map {
-                    File(path: name, text: $0)
-                }
+        + ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"].compactMap { name in
+            let url = root.appendingPathComponent(name)
+            return (try? String(contentsOf: url, encoding: .utf8)).map {
+                File(path: name, text: $0)
             }
-    }
+        }
 }

@@ -127,7 +127,8 @@ class Mask:
             value = "{ms}"
         if name.lower() == "x-envoy-expected-rq-timeout-ms" and value.isdigit():
             # A retry tells what is left of the timeout, which is a little less than it was.
-            value = str(-(-int(value) // 100) * 100)
+            unit = 1000 if int(value) > 2000 else 100
+            value = str(-(-int(value) // unit) * unit)
         return [name, value]
 
     def apply(self, value):
