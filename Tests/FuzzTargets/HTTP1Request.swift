@@ -152,7 +152,7 @@ public func fuzzHTTP1Request(_ start: UnsafePointer<UInt8>, _ count: Int) -> CIn
     settings.allowCustomMethods = input[0] & 8 != 0
     if input[0] & 16 != 0 { settings.headerKeyFormat = .preserveCase }
     if input[0] & 32 != 0 { settings.maxHeadersKB = 1 }
-    settings.leniency = HTTP1Leniency(rawValue: input[0] >> 6 * 3)
+    settings.leniency = HTTP1Leniency(rawValue: (input[0] >> 6) * 21)
     let wire = input.dropFirst(3)
 
     let whole = Server(settings)

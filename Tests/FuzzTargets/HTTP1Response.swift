@@ -103,7 +103,7 @@ public func fuzzHTTP1Response(_ start: UnsafePointer<UInt8>, _ count: Int) -> CI
     settings.enableTrailers = input[0] & 1 != 0
     settings.allowChunkedLength = input[0] & 2 != 0
     if input[0] & 4 != 0 { settings.maxHeadersKB = 1 }
-    settings.leniency = HTTP1Leniency(rawValue: input[0] >> 6 * 3)
+    settings.leniency = HTTP1Leniency(rawValue: (input[0] >> 6) * 21)
     let request = HeaderMap()
     switch input[0] >> 3 & 3 {
     case 0: request.append(.method, "HEAD")

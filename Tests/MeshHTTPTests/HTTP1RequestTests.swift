@@ -256,6 +256,24 @@ import Testing
             settings: settings { $0.leniency = .repeatedHost }
         ),
         Valid(
+            name: "any number of empty lines first where allowed",
+            wire: "\n\r\n\r\n" + get + "\r\n",
+            events: [.head(getHead, end: true)],
+            settings: settings { $0.leniency = .leadingEmptyLines }
+        ),
+        Valid(
+            name: "white space in a request line where allowed",
+            wire: "GET \t /x\t\tHTTP/1.1 \t\r\nHost: a\r\n\r\n",
+            events: [.head(":method: GET | :path: /x | :authority: a", end: true)],
+            settings: settings { $0.leniency = .requestLineSpace }
+        ),
+        Valid(
+            name: "white space behind a chunk size where allowed",
+            wire: chunked + "2 \t\r\nhi\r\n1 ;a=b\r\n!\r\n0 \r\n\r\n",
+            events: [.head(postHead, end: false), .data("hi!"), .end],
+            settings: settings { $0.leniency = .chunkSizeSpace }
+        ),
+        Valid(
             name: "a head of exactly the limit",
             wire: headOf(bytes: 1024),
             events: [.head(fieldsOf(bytes: 1024), end: true)],
@@ -614,7 +632,10 @@ import Testing
         )
     }
 
-    private func leading(_ wire: String) -> Int { wire.hasPrefix("\r\n") ? 2 : 0 }
+    /// Bytes of empty lines before the request, which belong to none.
+    private func leading(_ wire: String) -> Int {
+        wire.unicodeScalars.prefix { $0 == "\r" || $0 == "\n" }.count
+    }
 
     @Test(arguments: invalid)
     func `an invalid request is answered and the connection closed`(_ example: Invalid) {
@@ -671,7 +692,7 @@ import Testing
     private func splits(_ count: Int) -> [Int] {
         count <= 400
             ? Array(0...count)
-            : Array(0...150) + stride(from: 151, to: count, by: 61) + [
+            : Array(0...60) + stride(from: 61, to: count, by: 211) + [
                 count - 3, count - 2, count - 1,
             ]
     }

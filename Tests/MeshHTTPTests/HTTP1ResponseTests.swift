@@ -422,7 +422,7 @@ import Testing
     private func splits(_ count: Int) -> [Int] {
         count <= 400
             ? Array(0...count)
-            : Array(0...150) + stride(from: 151, to: count, by: 61) + [
+            : Array(0...60) + stride(from: 61, to: count, by: 211) + [
                 count - 3, count - 2, count - 1,
             ]
     }

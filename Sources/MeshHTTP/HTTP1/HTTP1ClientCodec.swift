@@ -255,7 +255,7 @@ package final class HTTP1ClientCodec: ClientCodec, ClientStream {
             response = .body(remaining: length)
         case .chunked:
             isEnd = false
-            chunks = HTTP1ChunkedDecoder()
+            chunks = HTTP1ChunkedDecoder(settings.leniency)
             response = .chunkedBody
         case .untilClose:
             isEnd = false

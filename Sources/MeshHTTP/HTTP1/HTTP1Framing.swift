@@ -66,7 +66,7 @@ struct HTTP1ChunkedDecoder {
     }
 
     private enum State {
-        case sizeStart, size, sizeLineFeed
+        case sizeStart, size, sizeSpace, sizeLineFeed
         case extensionNameStart, extensionName, extensionValueStart, extensionValue
         case quoted, quotedEscape, quotedEnd
         case data, dataReturn, dataLineFeed
@@ -75,9 +75,12 @@ struct HTTP1ChunkedDecoder {
     /// Bytes of extensions per chunk; nobody uses them but attackers.
     private static let extensionBytesMax = 1024
 
+    private let allowsSpace: Bool
     private var state = State.sizeStart
     private var remaining: UInt64 = 0
     private var extensionBytes = 0
+
+    init(_ leniency: HTTP1Leniency = []) { allowsSpace = leniency.contains(.chunkSizeSpace) }
 
     /// Advances `at` over what was decoded. Data is returned as soon as there is some.
     mutating func next(_ bytes: Bytes, _ at: inout Int) -> Step {
@@ -98,6 +101,8 @@ struct HTTP1ChunkedDecoder {
                     guard remaining >> 56 == 0 else { return .failed(.chunk) }
                     remaining = remaining << 4 | UInt64(digit)
                     state = .size
+                } else if state == .size, allowsSpace, byte == 0x20 || byte == 0x09 {
+                    state = .sizeSpace
                 } else if state == .size, byte == 0x0D {
                     state = .sizeLineFeed
                 } else if state == .size, byte == 0x3B {
@@ -105,6 +110,15 @@ struct HTTP1ChunkedDecoder {
                     state = .extensionNameStart
                 } else {
                     return .failed(.chunk)
+                }
+            case .sizeSpace:
+                switch byte {
+                case 0x20, 0x09: break
+                case 0x0D: state = .sizeLineFeed
+                case 0x3B:
+                    extensionBytes = 0
+                    state = .extensionNameStart
+                default: return .failed(.chunk)
                 }
             case .sizeLineFeed:
                 guard byte == 0x0A else { return .failed(.chunk) }

@@ -207,6 +207,7 @@ struct HTTP1Parser {
         for at in 0..<min(count, HTTP1Method.lengthMax) {
             let byte = line.load(fromByteOffset: at, as: UInt8.self)
             if byte == 0x20 { return at > 0 }
+            if byte == 0x09, leniency.contains(.requestLineSpace) { return at > 0 }
             if HTTP1Tables.token[byte] == 0 { return false }
         }
         return count < HTTP1Method.lengthMax
@@ -219,8 +220,37 @@ struct HTTP1Parser {
         _ count: Int,
         into map: HeaderMap
     ) -> WireLine {
-        role == .request
-            ? readRequestLine(line, count, into: map) : readStatusLine(line, count, into: map)
+        guard role == .request else { return readStatusLine(line, count, into: map) }
+        let result = readRequestLine(line, count, into: map)
+        if leniency.contains(.requestLineSpace), case .fault = result {
+            return readLooseRequestLine(line, count, into: map) ?? result
+        }
+        return result
+    }
+
+    /// Reads the line with every run of white space made one space, and none at its end.
+    private mutating func readLooseRequestLine(
+        _ line: UnsafeRawPointer,
+        _ count: Int,
+        into map: HeaderMap
+    ) -> WireLine? {
+        guard let end = memchr(line, 0x0A, count) else { return nil }
+        let length = UnsafeRawPointer(end) - line + 1
+        let isSpace: (UInt8) -> Bool = { $0 == 0x20 || $0 == 0x09 }
+        return withUnsafeTemporaryAllocation(byteCount: length, alignment: 1) { tidy in
+            var used = 0
+            for at in 0..<length {
+                let byte = line.load(fromByteOffset: at, as: UInt8.self)
+                if isSpace(byte), used > 0, tidy[used - 1] == 0x20 { continue }
+                if byte == 0x0D || byte == 0x0A, used > 0, tidy[used - 1] == 0x20 { used -= 1 }
+                tidy[used] = isSpace(byte) ? 0x20 : byte
+                used += 1
+            }
+            guard let base = tidy.baseAddress,
+                case .field = readRequestLine(base, used, into: map)
+            else { return nil }
+            return .field(length: length, known: KnownHeader.count)
+        }
     }
 
     /// `method SP request-target SP HTTP-version` (RFC 9112 §3).

@@ -201,7 +201,12 @@ package final class HTTP1ServerCodec: ServerCodec, ServerStream {
     private func readHead(_ bytes: Bytes, _ at: inout Int) -> Bool {
         if application == nil {
             // One empty line before a request is tolerated (RFC 9112 §2.2).
-            if !isEmptyLineSkipped, bytes[at] == 0x0D {
+            let allowsMore = settings.leniency.contains(.leadingEmptyLines)
+            if allowsMore, bytes[at] == 0x0A {
+                at += 1
+                return true
+            }
+            if !isEmptyLineSkipped || allowsMore, bytes[at] == 0x0D {
                 guard at + 1 < bytes.count else { return false }
                 if bytes[at + 1] == 0x0A {
                     at += 2
@@ -250,7 +255,7 @@ package final class HTTP1ServerCodec: ServerCodec, ServerStream {
             switch head.framing {
             case .length(let length): request = .body(remaining: length)
             case .chunked:
-                chunks = HTTP1ChunkedDecoder()
+                chunks = HTTP1ChunkedDecoder(settings.leniency)
                 request = .chunkedBody
             case .tunnel: request = .held
             case .none, .untilClose: request = .complete

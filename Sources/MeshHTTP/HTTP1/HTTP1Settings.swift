@@ -19,12 +19,21 @@ package struct HTTP1Leniency: OptionSet, Sendable {
     package static let foldedLines = Self(rawValue: 2)
     /// Several Host fields, joined by a comma.
     package static let repeatedHost = Self(rawValue: 4)
+    /// More than one empty line before a request, or one that is a bare LF.
+    package static let leadingEmptyLines = Self(rawValue: 8)
+    /// Runs of spaces and tabs between the parts of a request line and behind it (RFC 9112 §3).
+    package static let requestLineSpace = Self(rawValue: 16)
+    /// Spaces and tabs behind a chunk size (RFC 9112 §7.1.1 has them before extensions only).
+    package static let chunkSizeSpace = Self(rawValue: 32)
 
     /// The names by which operators choose them.
     package static let named: [(name: StaticString, leniency: HTTP1Leniency)] = [
         ("allow_bare_lf", .bareLineFeed),
         ("allow_obs_fold", .foldedLines),
         ("allow_repeated_host", .repeatedHost),
+        ("allow_leading_empty_lines", .leadingEmptyLines),
+        ("allow_request_line_space", .requestLineSpace),
+        ("allow_chunk_size_space", .chunkSizeSpace),
     ]
 }
 
