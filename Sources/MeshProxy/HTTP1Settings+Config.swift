@@ -1,10 +1,12 @@
 import MeshConfig
 import MeshHTTP
+import MeshRuntime
 
 extension HTTP1Settings {
     /// What a connection manager's clients may send and how its responses are written.
-    init(downstream config: HTTPConnectionManagerConfig) {
+    init(downstream config: HTTPConnectionManagerConfig, runtime: RuntimeConfig) {
         self.init()
+        leniency = HTTP1Leniency(runtime, .downstream)
         maxHeadersKB = UInt32(config.requestHeadersKilobytesMax)
         maxHeadersCount = config.protocolOptions.maxHeadersCount ?? 100
         acceptHTTP10 = config.http1.acceptsHTTP10

@@ -62,8 +62,8 @@ package final class HTTPConnectionManagerSettings {
         requestsPerConnectionMax = options.maxRequestsPerConnection.flatMap {
             $0 == 0 ? nil : Int($0)
         }
-        http1 = HTTP1Settings(downstream: config)
         let runtime = plan.bootstrap.runtime
+        http1 = HTTP1Settings(downstream: config, runtime: runtime)
         accessLogs = config.accessLogs.map { worker.accessLogs.logger($0, runtime: runtime) }
         localReplies = LocalReplyRenderer(
             config.localReply,

@@ -12,7 +12,7 @@ extension HTTP1Leniency {
     package init(_ runtime: RuntimeConfig, _ side: Side) {
         self = []
         for (name, leniency) in Self.named
-        where runtime[key: "mesh.http1.\(side.rawValue).\(name)"] == .bool(true) {
+        where runtime["mesh.http1.\(side.rawValue).\(name)"] == .bool(true) {
             insert(leniency)
         }
     }

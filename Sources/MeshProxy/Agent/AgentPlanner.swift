@@ -38,7 +38,9 @@ package struct AgentPlanner {
         openLogs(of: bootstrap, diagnostics)
         guard !diagnostics.hasErrors else { return nil }
         var next = transports.makeIterator()
-        let clusters = registry.plan(bootstrap.clusters) { _ in next.next() ?? UniformTransports() }
+        let clusters = registry.plan(bootstrap.clusters, runtime: bootstrap.runtime) { _ in
+            next.next() ?? UniformTransports()
+        }
         return AgentPlan(
             bootstrap: bootstrap,
             process: process,

@@ -4,10 +4,14 @@ import MeshNet
 
 extension ClusterOptions {
     /// - Parameter transports: made of the configuration's TLS settings where files may be read.
-    package init(_ config: ClusterConfig, transports: any UpstreamTransports) {
+    package init(
+        _ config: ClusterConfig,
+        runtime: RuntimeConfig = RuntimeConfig(),
+        transports: any UpstreamTransports
+    ) {
         self.init(
             name: config.name,
-            codec: HTTP1ClientCodecFactory(HTTP1Settings(upstream: config.http))
+            codec: HTTP1ClientCodecFactory(HTTP1Settings(upstream: config.http, runtime: runtime))
         )
         statName = config.statName
         connectTimeout = Nanoseconds(config.connectTimeout)
@@ -39,8 +43,9 @@ extension ClusterOptions {
 
 extension HTTP1Settings {
     /// What a cluster's responses may be and how its requests are written.
-    init(upstream config: UpstreamHTTPConfig) {
+    init(upstream config: UpstreamHTTPConfig, runtime: RuntimeConfig) {
         self.init()
+        leniency = HTTP1Leniency(runtime, .upstream)
         maxHeadersKB = config.common.maxResponseHeadersKilobytes ?? 80
         maxHeadersCount = config.common.maxHeadersCount ?? 100
         enableTrailers = config.http1.enablesTrailers

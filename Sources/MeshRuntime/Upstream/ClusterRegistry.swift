@@ -30,6 +30,7 @@ package final class ClusterRegistry: Sendable {
     /// - Parameter transports: made of a cluster's TLS settings.
     package func plan(
         _ configs: [ClusterConfig],
+        runtime: RuntimeConfig = RuntimeConfig(),
         transports: (ClusterConfig) -> any UpstreamTransports
     ) -> [ClusterPlan] {
         let plans = configs.map { config in
@@ -41,7 +42,11 @@ package final class ClusterRegistry: Sendable {
                 mailboxes: mailboxes
             )
             return ClusterPlan(
-                options: ClusterOptions(config, transports: transports(config)),
+                options: ClusterOptions(
+                    config,
+                    runtime: runtime,
+                    transports: transports(config)
+                ),
                 vitals: vitals
             )
         }
