@@ -129,6 +129,13 @@ package struct RuntimeConfig: Hashable, Sendable {
         return values
     }
 
+    /// How many names have a value.
+    package var keyCount: Int {
+        var keys: Set<String> = []
+        for case .fixed(_, let values) in layers { keys.formUnion(values.map(\.key)) }
+        return keys.count
+    }
+
     /// The value of `key` in the last layer that has it.
     package subscript(key: String) -> ConfigValue? {
         for layer in layers.reversed() {

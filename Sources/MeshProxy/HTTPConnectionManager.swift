@@ -14,6 +14,9 @@ package final class HTTPConnectionManager: ConnectionDelegate, ServerCodecDelega
     private var codec: (any ServerCodec)?
     private var streams = 0
     private var requestsServed = 0
+    /// The client has sent its FIN: whoever closes now, it was the client who left.
+    private var peerHasEnded = false
+    private var countedBytes: (in: UInt64, out: UInt64) = (0, 0)
     private var timer = TimerID.none
     private var durationTimer = TimerID.none
     private var drain = DrainState.none
@@ -56,6 +59,7 @@ package final class HTTPConnectionManager: ConnectionDelegate, ServerCodecDelega
     }
 
     package func connectionReadEnded(_ connection: Connection) {
+        peerHasEnded = true
         codec?.receivedEnd()
         if streams == 0 { connection.closeAfterFlush() }
     }
@@ -73,11 +77,13 @@ package final class HTTPConnectionManager: ConnectionDelegate, ServerCodecDelega
     package func connectionClosed(_ connection: Connection, _ reason: ConnectionCloseReason) {
         loop.cancel(&timer)
         loop.cancel(&durationTimer)
+        settings.countBytes(of: connection, since: &countedBytes)
         settings.connectionClosed(
             connection,
             connectionInfo,
             reason,
             activeStreams: streams,
+            peerHasEnded: peerHasEnded,
             now: loop.now
         )
         codec?.connectionClosed(.connectionTermination)
@@ -117,6 +123,7 @@ package final class HTTPConnectionManager: ConnectionDelegate, ServerCodecDelega
     func streamEnded(_ stream: HTTPStream) {
         streams -= 1
         guard streams == 0, let connection, !connection.isClosed else { return }
+        settings.countBytes(of: connection, since: &countedBytes)
         armIdleTimer()
     }
 

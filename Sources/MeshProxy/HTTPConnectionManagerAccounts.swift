@@ -21,13 +21,14 @@ extension HTTPConnectionManagerSettings {
         _ info: ConnectionInfo,
         _ reason: ConnectionCloseReason,
         activeStreams: Int,
+        peerHasEnded: Bool,
         now: Instant
     ) {
         stats.downstreamCxDestroy.add()
         stats.downstreamCxActive.subtract()
         stats.downstreamCxHttp1Active.subtract()
         if isTLS { stats.downstreamCxSslActive.subtract() }
-        if case .local = reason {
+        if case .local = reason, !peerHasEnded {
             stats.downstreamCxDestroyLocal.add()
             if activeStreams > 0 { stats.downstreamCxDestroyLocalActiveRq.add() }
         } else {
@@ -35,9 +36,14 @@ extension HTTPConnectionManagerSettings {
             if activeStreams > 0 { stats.downstreamCxDestroyRemoteActiveRq.add() }
         }
         if activeStreams > 0 { stats.downstreamCxDestroyActiveRq.add() }
-        stats.downstreamCxRxBytesTotal.add(connection.socketBytesReceived)
-        stats.downstreamCxTxBytesTotal.add(connection.socketBytesSent)
         stats.downstreamCxLengthMs.record(UInt64(max(0, (now - info.start).milliseconds)))
+    }
+
+    /// Counts what has passed since the last call: a connection may live for days.
+    func countBytes(of connection: Connection, since counted: inout (in: UInt64, out: UInt64)) {
+        stats.downstreamCxRxBytesTotal.add(connection.bytesReceived &- counted.in)
+        stats.downstreamCxTxBytesTotal.add(connection.bytesSent &- counted.out)
+        counted = (connection.bytesReceived, connection.bytesSent)
     }
 
     // MARK: Requests

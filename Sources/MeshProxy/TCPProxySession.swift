@@ -149,9 +149,11 @@ package final class TCPProxySession: ConnectionDelegate, UpstreamTCPWaiter, Time
         let target: Connection?
         if connection === downstream {
             info.bytesReceived &+= UInt64(bytes.count)
+            settings.stats.downstreamCxRxBytesTotal.add(UInt64(bytes.count))
             target = upstream
         } else {
             info.bytesSent &+= UInt64(bytes.count)
+            settings.stats.downstreamCxTxBytesTotal.add(UInt64(bytes.count))
             target = downstream
         }
         guard let target else { return bytes.count }
@@ -190,8 +192,6 @@ package final class TCPProxySession: ConnectionDelegate, UpstreamTCPWaiter, Time
 
     package func connectionClosed(_ connection: Connection, _ reason: ConnectionCloseReason) {
         if connection === downstream {
-            settings.stats.downstreamCxRxBytesTotal.add(connection.socketBytesReceived)
-            settings.stats.downstreamCxTxBytesTotal.add(connection.socketBytesSent)
             downstream = nil
             connector?.cancel()
             if upstream != nil { settings.stats.upstreamFlushTotal.add() }

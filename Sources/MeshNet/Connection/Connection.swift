@@ -46,6 +46,9 @@ package final class Connection: ByteSink, ReadinessHandler, TimerTarget, Deferre
     /// Bytes taken from and given to the kernel.
     package private(set) var socketBytesReceived: UInt64 = 0
     package private(set) var socketBytesSent: UInt64 = 0
+    /// Bytes the delegate took and gave, which TLS makes more of on the wire.
+    package private(set) var bytesReceived: UInt64 = 0
+    package private(set) var bytesSent: UInt64 = 0
     /// Why TLS failed or the socket broke, in words; empty otherwise.
     package private(set) var transportFailureReason = ""
 
@@ -357,6 +360,7 @@ package final class Connection: ByteSink, ReadinessHandler, TimerTarget, Deferre
         isDelivering = true
         defer { isDelivering = false }
         let consumed = delegate?.connection(self, received: bytes) ?? bytes.count
+        bytesReceived &+= UInt64(consumed)
         // Closing drops interest in the rest.
         return state == .open ? consumed : bytes.count
     }
@@ -477,6 +481,7 @@ package final class Connection: ByteSink, ReadinessHandler, TimerTarget, Deferre
         while !output.isEmpty {
             guard let sent = send(output.bytes) else { return }
             output.consume(sent)
+            bytesSent &+= UInt64(sent)
         }
         output.release()
     }
@@ -493,6 +498,7 @@ package final class Connection: ByteSink, ReadinessHandler, TimerTarget, Deferre
                     return finish(.tlsFailed)
                 }
                 output.consume(slice.count)
+                bytesSent &+= UInt64(slice.count)
                 let record = loop.ciphertextScratch.bytes
                 let sent = send(record) ?? 0
                 if sent < record.count, brokenBy == nil {

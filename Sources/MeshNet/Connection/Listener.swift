@@ -4,6 +4,12 @@ package protocol ListenerDelegate: AnyObject {
     func accepted(_ socket: Socket, from address: SocketAddress)
     /// No descriptor was left for a waiting connection; the listener tries again by itself.
     func acceptExhausted(_ error: SystemError)
+    /// So many were taken at one go.
+    func acceptTurnEnded(accepted: Int)
+}
+
+extension ListenerDelegate {
+    package func acceptTurnEnded(accepted: Int) {}
 }
 
 /// A listening socket on one loop: accepts in bursts, backs off when the process has no descriptor left.
@@ -51,15 +57,18 @@ package final class Listener: ReadinessHandler, TimerTarget, DeferredWork {
 
     private func acceptTurn() {
         var accepts = 0
+        var accepted = 0
+        defer { if accepted > 0 { delegate?.acceptTurnEnded(accepted: accepted) } }
         while registration != nil {
             if accepts == Self.acceptsPerTurn { return loop.deferWork(self) }
             accepts += 1
             switch loop.system.accept(from: socket) {
-            case .accepted(let accepted, let address):
+            case .accepted(let socket, let address):
+                accepted += 1
                 if let delegate {
-                    delegate.accepted(accepted, from: address)
+                    delegate.accepted(socket, from: address)
                 } else {
-                    loop.system.close(accepted)
+                    loop.system.close(socket)
                 }
             case .wouldBlock:
                 return

@@ -95,6 +95,11 @@ package final class ProxyAgent: TimerTarget, FileWatcherDelegate {
         }
         countWhatWasMade()
         ticketTimer = loop.arm(self, Timer.tickets, after: Self.ticketKeyLife)
+        gauges?.started(
+            plan.bootstrap,
+            listeners: listening.count,
+            now: loop.system.wallClock()
+        )
         log.info(.main, "all listeners are started: \(listening.count)")
     }
 

@@ -1,3 +1,4 @@
+import MeshConfig
 import MeshNet
 import MeshRuntime
 
@@ -9,6 +10,9 @@ final class ServerGauges: TimerTarget {
     private let loop: EventLoop
     private let interval: Nanoseconds
     private let firstExpiry: () -> WallTime?
+    private let clusterManager: ClusterManagerStats
+    private let listenerManager: ListenerManagerStats
+    private let runtime: RuntimeStats
     private var timer = TimerID.none
 
     /// - Parameters:
@@ -27,9 +31,33 @@ final class ServerGauges: TimerTarget {
         self.firstExpiry = firstExpiry
         registry = process.registry
         stats = ServerStats(WorkerStats(registry, index: workers))
+        let control = WorkerStats(registry, index: registry.controlIndex)
+        clusterManager = ClusterManagerStats(control)
+        listenerManager = ListenerManagerStats(control)
+        runtime = RuntimeStats(control)
+        _ = HTTP1CodecStats(control)
         stats.concurrency.set(UInt64(workers))
         stats.live.set(1)
         update()
+    }
+
+    /// All that the configuration asks for is running.
+    func started(_ bootstrap: Bootstrap, listeners: Int, now: WallTime) {
+        let clusters = UInt64(bootstrap.clusters.count)
+        clusterManager.clusterAdded.add(clusters)
+        clusterManager.activeClusters.set(clusters)
+        clusterManager.warmingClusters.set(0)
+        listenerManager.listenerAdded.add(UInt64(listeners))
+        let perWorker = UInt64(listeners * registry.workers)
+        listenerManager.listenerCreateSuccess.add(perWorker)
+        listenerManager.totalListenersActive.set(UInt64(listeners))
+        listenerManager.totalListenersWarming.set(0)
+        listenerManager.workersStarted.set(1)
+        runtime.loadSuccess.add()
+        runtime.numLayers.set(UInt64(bootstrap.runtime.layers.count))
+        runtime.numKeys.set(UInt64(bootstrap.runtime.keyCount))
+        let spent = (now.nanoseconds - process.startWall.nanoseconds) / 1_000_000
+        stats.initializationTimeMs.record(UInt64(max(0, spent)))
     }
 
     func timerFired(_ kind: UInt8) {

@@ -77,6 +77,10 @@ final class ActiveListener: ListenerDelegate {
         ListenerInspection(socket, inspectors, listener: self, info: info, facts: facts).begin()
     }
 
+    func acceptTurnEnded(accepted: Int) {
+        stats.connectionsAcceptedPerSocketEvent.record(UInt64(accepted))
+    }
+
     func acceptExhausted(_ error: SystemError) {
         stats.downstreamCxOverflow.add()
         worker.log.warning(
@@ -135,8 +139,8 @@ final class ActiveListener: ListenerDelegate {
         stats.downstreamCxLengthMs.record(UInt64(max(0, lasted.milliseconds)))
         guard !accessLogs.isEmpty else { return }
         let stream = StreamInfo(connection: info, start: info.start, startWall: info.startWall)
-        stream.bytesReceived = connection.socketBytesReceived
-        stream.bytesSent = connection.socketBytesSent
+        stream.bytesReceived = connection.bytesReceived
+        stream.bytesSent = connection.bytesSent
         stream.connectionTerminationDetails = info.terminationDetails
         log(stream)
     }

@@ -96,10 +96,9 @@ package struct AdminState {
     package var drainListeners: (Drain) -> Void = { _ in }
     package var reopenLogs: () -> Void = {}
     package var quit: () -> Void = {}
-    /// An empty value takes an override back. Returns what was wrong; nil where there is no admin layer
-    /// and so nothing can be set is said so.
+    /// An empty value takes an override back. Returns why nothing was changed, or nil.
     package var modifyRuntime: ([(key: String, value: String)]) -> String? = { _ in
-        "No admin layer specified"
+        "runtime values are set in the configuration file only\n"
     }
     /// Answers POST /explain.
     package var explain: ((AdminRequest) -> AdminResponse)?

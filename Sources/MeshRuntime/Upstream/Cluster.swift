@@ -52,6 +52,7 @@ package final class Cluster {
         self.vitals = vitals
         self.worker = worker
         stats = ClusterStats(worker.stats, cluster: options.statName)
+        _ = HTTP1CodecStats(worker.stats, prefix: "cluster.\(options.statName).")
         responses = ClusterResponseStats(worker.stats, cluster: options.statName)
         _ = HTTP1CodecStats(worker.stats, prefix: "cluster.\(options.statName).")
         offset = worker.random.next() >> 1

@@ -160,6 +160,7 @@ package final class UpstreamConnection {
         pool.loop.cancel(&idleTimer)
         pool.loop.cancel(&durationTimer)
         count(byPeer: byPeer, wasBusy: wasBusy)
+        if !wasConnecting { pool.stats.upstreamRqPerCx.record(UInt64(requestCount)) }
         pool.hasLost(self)
         // First the counts: whoever hears of the reset may try again at once, and needs the room.
         finishRequest()
