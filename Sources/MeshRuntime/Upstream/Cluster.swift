@@ -237,9 +237,10 @@ package final class Cluster {
     /// Somebody waits for a slot, here or on another worker, and there is none.
     func isSlotWanted(_ priority: RequestPriority) -> Bool {
         let limits = vitals[priority]
-        return
-            (!blocked[priority.rawValue].isEmpty
-            || limits.waiting.contains(otherThan: worker.index)) && limits.connections.isOpen
+        // Asked after every request: the usual answer costs one load.
+        guard limits.connections.isOpen else { return false }
+        return !blocked[priority.rawValue].isEmpty
+            || limits.waiting.contains(otherThan: worker.index)
     }
 
     /// Closes one connection that idles. Returns false where none does.

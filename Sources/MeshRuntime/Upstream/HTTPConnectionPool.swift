@@ -13,6 +13,9 @@ package final class HTTPConnectionPool {
     package let endpoint: Endpoint
     package let priority: RequestPriority
     let identity: ConnectionIdentity?
+    /// The worker's, kept here to spare every request the way to them.
+    let loop: EventLoop
+    private let workerIndex: Int
     private let vitals: PriorityVitals
     private var all: [UpstreamConnection] = []
     private var idle: [UpstreamConnection] = []
@@ -42,13 +45,14 @@ package final class HTTPConnectionPool {
         self.priority = priority
         self.identity = identity
         vitals = cluster.vitals[priority]
+        loop = cluster.worker.loop
+        workerIndex = cluster.worker.index
     }
 
-    var loop: EventLoop { cluster.worker.loop }
     var stats: ClusterStats { _read { yield cluster.stats } }
 
     func count(_ counter: EndpointCounter, _ amount: Int = 1) {
-        endpoint.vitals.add(amount, to: counter, worker: cluster.worker.index)
+        endpoint.vitals.add(amount, to: counter, worker: workerIndex)
     }
 
     // MARK: Streams
@@ -164,7 +168,7 @@ package final class HTTPConnectionPool {
         if vitals.connections.tryAcquire() { return true }
         if cluster.giveUpIdleConnection(priority), vitals.connections.tryAcquire() { return true }
         stats.upstreamCxOverflow.add()
-        if cluster.vitals.waitForConnection(priority, worker: cluster.worker.index) { return true }
+        if cluster.vitals.waitForConnection(priority, worker: workerIndex) { return true }
         if priority == .default { perHost.releaseConnection() }
         return false
     }
@@ -174,7 +178,7 @@ package final class HTTPConnectionPool {
     /// The connection can carry a request: the longest waiting one, if any.
     func isReady(_ connection: UpstreamConnection) {
         while let ticket = queue.first, connection.state == .ready {
-            if vitals.waiting.contains(otherThan: cluster.worker.index) {
+            if vitals.waiting.contains(otherThan: workerIndex) {
                 servedBeforeOthers += 1
                 if servedBeforeOthers % Self.turnsBeforeOthers == 0 { return yield(connection) }
             }
@@ -194,7 +198,7 @@ package final class HTTPConnectionPool {
     private func yield(_ connection: UpstreamConnection) {
         // Marked first: whoever has no use for the slot finds us.
         cluster.block(self)
-        _ = vitals.waiting.add(cluster.worker.index)
+        _ = vitals.waiting.add(workerIndex)
         isYielding = true
         connection.close()
         isYielding = false
@@ -215,7 +219,7 @@ package final class HTTPConnectionPool {
         if priority == .default { endpoint.vitals.releaseConnection() }
         cluster.vitals.releaseConnection(
             priority,
-            lastTo: isYielding ? cluster.worker.index : nil
+            lastTo: isYielding ? workerIndex : nil
         )
     }
 

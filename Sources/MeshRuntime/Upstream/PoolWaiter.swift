@@ -1,3 +1,4 @@
+import Glibc
 import MeshHTTP
 import MeshNet
 
@@ -30,6 +31,17 @@ package struct PoolFailure {
         case .localConnectionFailure: .localConnectionFailure
         case .remoteConnectionFailure: .remoteConnectionFailure
         case .connectTimeout: .connectionTimeout
+        }
+    }
+}
+
+extension PoolFailure.Kind {
+    /// The kernel refused to begin a connection: for want of something here, or since it knows already
+    /// that the peer cannot be reached.
+    init(immediate error: SystemError) {
+        switch error.code {
+        case EMFILE, ENFILE, ENOBUFS, ENOMEM: self = .localConnectionFailure
+        default: self = .remoteConnectionFailure
         }
     }
 }

@@ -67,22 +67,11 @@ package final class UpstreamConnection {
         pool.count(.connectionsTotal)
         pool.count(.connectionsActive)
         let options = pool.cluster.options
-        do throws(TransportUnavailable) {
-            let secure = try endpoint.transport.makeSession(
-                for: endpoint.spec,
-                pool.identity,
-                usualALPN: options.codec.applicationProtocol
-            )
-            try open(secure, options)
-        } catch {
-            failBeforeSocket(.remoteConnectionFailure, error.reason)
-        }
-    }
-
-    private func open(
-        _ secure: (any SecureTransport)?,
-        _ options: ClusterOptions
-    ) throws(TransportUnavailable) {
+        let secure = endpoint.transport.makeSession(
+            for: endpoint.spec,
+            pool.identity,
+            usualALPN: options.codec.applicationProtocol
+        )
         do throws(SystemError) {
             let connection = try Connection.connect(
                 to: endpoint.address,
@@ -95,15 +84,10 @@ package final class UpstreamConnection {
             connection.outputHighWatermark = options.outputHighWatermark
             self.connection = connection
         } catch {
-            // The kernel refused at once; to Envoy this is the peer's failure like any other.
-            failBeforeSocket(.remoteConnectionFailure, "immediate connect error: \(error.reason)")
+            failureBeforeSocket = PoolFailure.Kind(immediate: error)
+            failureText = "immediate connect error: \(error.reason)"
+            pool.loop.deferWork(self)
         }
-    }
-
-    private func failBeforeSocket(_ kind: PoolFailure.Kind, _ text: String) {
-        failureBeforeSocket = kind
-        failureText = text
-        pool.loop.deferWork(self)
     }
 
     // MARK: Requests

@@ -147,17 +147,8 @@ package final class UpstreamTCPConnection {
         count(.requestsPending)
         count(.connectionsTotal)
         count(.connectionsActive)
-        do throws(TransportUnavailable) {
-            try open(
-                try endpoint.transport.makeSession(for: endpoint.spec, identity, usualALPN: "")
-            )
-        } catch {
-            failBeforeSocket(.remoteConnectionFailure, error.reason)
-        }
-    }
-
-    private func open(_ secure: (any SecureTransport)?) throws(TransportUnavailable) {
         let options = cluster.options
+        let secure = endpoint.transport.makeSession(for: endpoint.spec, identity, usualALPN: "")
         do throws(SystemError) {
             let connection = try Connection.connect(
                 to: endpoint.address,
@@ -170,17 +161,10 @@ package final class UpstreamTCPConnection {
             connection.outputHighWatermark = options.outputHighWatermark
             self.connection = connection
         } catch {
-            failBeforeSocket(
-                .remoteConnectionFailure,
-                "immediate connect error: \(error.reason)"
-            )
+            failureBeforeSocket = PoolFailure.Kind(immediate: error)
+            failureText = "immediate connect error: \(error.reason)"
+            cluster.worker.loop.deferWork(self)
         }
-    }
-
-    private func failBeforeSocket(_ kind: PoolFailure.Kind, _ text: String) {
-        failureBeforeSocket = kind
-        failureText = text
-        cluster.worker.loop.deferWork(self)
     }
 
     package func close() {

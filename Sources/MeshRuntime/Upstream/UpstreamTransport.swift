@@ -11,19 +11,12 @@ package protocol UpstreamTransport: AnyObject, Sendable {
     var isTLS: Bool { get }
     /// - Parameter usualALPN: what is spoken on the connection, where configuration does not say what to
     ///   offer.
-    /// - Returns: nil for plain TCP. Throws where TLS cannot be: no certificate has arrived yet, for instance.
+    /// - Returns: nil for plain TCP.
     func makeSession(
         for endpoint: EndpointSpec,
         _ identity: ConnectionIdentity?,
         usualALPN: String
-    ) throws(TransportUnavailable) -> (any SecureTransport)?
-}
-
-/// No connection can be made now.
-package struct TransportUnavailable: Error, Sendable {
-    /// In words, as `%UPSTREAM_TRANSPORT_FAILURE_REASON%`.
-    package let reason: String
-    package init(reason: String) { self.reason = reason }
+    ) -> (any SecureTransport)?
 }
 
 /// Plain TCP (envoy: transport_sockets.raw_buffer).
@@ -34,7 +27,7 @@ package final class PlainTransport: UpstreamTransport {
         for endpoint: EndpointSpec,
         _ identity: ConnectionIdentity?,
         usualALPN: String
-    ) throws(TransportUnavailable) -> (any SecureTransport)? { nil }
+    ) -> (any SecureTransport)? { nil }
 }
 
 /// The same for every endpoint.
@@ -88,7 +81,7 @@ package final class UpstreamTLSTransport: UpstreamTransport {
         for endpoint: EndpointSpec,
         _ identity: ConnectionIdentity?,
         usualALPN: String
-    ) throws(TransportUnavailable) -> (any SecureTransport)? {
+    ) -> (any SecureTransport)? {
         var name = serverName
         if prefersHostname, !endpoint.hostname.isEmpty { name = endpoint.hostname }
         if let asked = identity?.serverName, !asked.isEmpty { name = asked }
