@@ -74,6 +74,9 @@ enum InternalRedirect {
             restore()
             return false
         }
+        // The next upstream learns what the client had asked for.
+        let original = "\(before.scheme)://\(before.authority)\(before.path)"
+        head.set(HeaderName("x-envoy-original-url"), original)
         stream.redirected(to: next)
         return true
     }
