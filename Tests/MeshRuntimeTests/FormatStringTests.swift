@@ -39,6 +39,7 @@ struct FinishedStream {
         stream.lastDownstreamByteSent = Self.start + .milliseconds(43)
         stream.clusterName = "up"
         stream.upstreamHost = .ip(loopback, port: 29_921)
+        stream.upstreamRemoteAddress = .ip(loopback, port: 29_921)
         stream.upstreamConnectionID = 1
         stream.attemptCount = 1
         stream.routeName = "rt1"
