@@ -252,9 +252,6 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
     package func requestInvalid(_ error: CodecError) {
         guard !isFinished else { return }
         if error.isProtocolError { settings.stats.downstreamCxProtocolError.add() }
-        // Answered before its end, which will not be read (envoy counts both).
-        settings.stats.downstreamRqResponseBeforeRqComplete.add()
-        settings.stats.downstreamRqRxReset.add()
         if error.isProtocolError { info.flags.insert(.downstreamProtocolError) }
         worker.log.debug(.http, "request refused: \(error.reason)")
         sendLocalReply(

@@ -93,7 +93,6 @@ package final class ProxyAgent: TimerTarget, FileWatcherDelegate {
         for index in 0..<plan.workers.workerCount {
             try startWorker(index, sockets.map { $0[index] })
         }
-        countWhatWasMade()
         ticketTimer = loop.arm(self, Timer.tickets, after: Self.ticketKeyLife)
         gauges?.started(
             plan.bootstrap,
@@ -101,20 +100,6 @@ package final class ProxyAgent: TimerTarget, FileWatcherDelegate {
             now: loop.system.wallClock()
         )
         log.info(.main, "all listeners are started: \(listening.count)")
-    }
-
-    /// Listeners and clusters come from the file, all at once, and never change after.
-    private func countWhatWasMade() {
-        let stats = WorkerStats(plan.process.registry, index: plan.workers.workerCount)
-        let listeners = ListenerManagerStats(stats)
-        let count = UInt64(plan.bootstrap.listeners.count)
-        listeners.listenerAdded.add(count)
-        listeners.listenerCreateSuccess.add(count * UInt64(plan.workers.workerCount))
-        listeners.totalListenersActive.set(count)
-        listeners.workersStarted.set(1)
-        let clusters = ClusterManagerStats(stats)
-        clusters.clusterAdded.add(UInt64(plan.clusters.count))
-        clusters.activeClusters.set(UInt64(plan.clusters.count))
     }
 
     /// One socket per listener address and worker (SO_REUSEPORT), so that the kernel spreads connections.

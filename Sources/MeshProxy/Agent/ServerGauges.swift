@@ -43,9 +43,6 @@ final class ServerGauges: TimerTarget {
 
     /// All that the configuration asks for is running.
     func started(_ bootstrap: Bootstrap, listeners: Int, now: WallTime) {
-        let clusters = UInt64(bootstrap.clusters.count)
-        clusterManager.clusterAdded.add(clusters)
-        clusterManager.activeClusters.set(clusters)
         clusterManager.warmingClusters.set(0)
         listenerManager.listenerAdded.add(UInt64(listeners))
         let perWorker = UInt64(listeners * registry.workers)
