@@ -56,7 +56,7 @@ package struct LocalReply {
         )
     }
 
-    // MARK: The proxy's own replies (docs/local-replies.md has the table)
+    // MARK: The proxy's own replies
 
     static var requestTimeout: LocalReply {
         LocalReply(
