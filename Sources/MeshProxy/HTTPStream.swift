@@ -127,16 +127,13 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
     package func choose(_ decision: RouteDecision) {
         self.decision = decision
         guard case .route(let selection) = decision else { return }
-        info.routeName = selection.route.name
-        info.virtualHostName = selection.host.name
-        info.routeMetadata = selection.route.metadata
+        info.route = selection.route.labels
         // Logs name the cluster even where a filter refuses the request (envoy: UPSTREAM_CLUSTER).
-        info.clusterName = ""
+        info.cluster = nil
         guard hasRequestHead, case .forward(let action) = selection.route.action else { return }
         let target = action.cluster(request, split: selection.split) { worker.clusters[$0] }
         guard let cluster = target.cluster else { return }
-        info.clusterName = cluster.name
-        info.clusterMetadata = cluster.options.metadata
+        info.cluster = cluster.labels
     }
 
     /// What the route says of the filter at this place of the chain.

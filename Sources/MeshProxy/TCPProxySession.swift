@@ -92,7 +92,7 @@ package final class TCPProxySession: ConnectionDelegate, UpstreamTCPWaiter, Time
             info.flags.insert(.noClusterFound)
             return connection.close()
         }
-        info.clusterName = cluster.name
+        info.cluster = cluster.labels
         var selection = UpstreamSelection()
         selection.criteria = .merging(settings.config.metadataMatch, chosen.metadataMatch)
         // Nothing is read before there is somewhere to put it.
@@ -117,6 +117,9 @@ package final class TCPProxySession: ConnectionDelegate, UpstreamTCPWaiter, Time
         info.upstreamRemoteAddress = upstream.endpoint.address
         info.upstreamLocalAddress = upstream.localAddress
         info.upstreamTLS = upstream.tls
+        info.upstreamConnectStart = upstream.start
+        info.upstreamConnectEnd = connection.connectedAt
+        if upstream.tls != nil { info.upstreamHandshakeEnd = loop.now }
         info.upstreamConnectionID = upstream.id
         downstream.resumeReading()
     }
@@ -157,8 +160,7 @@ package final class TCPProxySession: ConnectionDelegate, UpstreamTCPWaiter, Time
             target = downstream
         }
         guard let target else { return bytes.count }
-        target.output.append(bytes)
-        target.outputGrew()
+        target.write(bytes)
         return bytes.count
     }
 

@@ -173,6 +173,38 @@ struct ConnectionTests {
         }
     }
 
+    @Test func `large pieces, which skip the queue, and small ones arrive in the order of writing`()
+    {
+        simulate(seeds: 4) { simulation in
+            simulation.network.conditions = { _, generator in
+                var conditions = LinkConditions()
+                conditions.sendBufferBytes = Int.random(in: 1000...30_000, using: &generator)
+                conditions.segmentBytesMax = Int.random(in: 500...9000, using: &generator)
+                return conditions
+            }
+            let sizes = [16_384, 1, 20_000, 16_383, 3]
+            let pieces = sizes.enumerated().map { at, size in
+                pattern(size).map { $0 &+ UInt8(at) }
+            }
+            let server = try RecordingServer(in: simulation) {
+                let delegate = RecordingDelegate()
+                delegate.onEstablished = { connection in
+                    for piece in pieces { piece.withUnsafeBytes { connection.write($0) } }
+                }
+                return delegate
+            }
+            let sent = pieces.flatMap { $0 }
+            let peer = ScriptedPeer(
+                connectingTo: server.address,
+                in: simulation,
+                script: [.awaitBytes(sent.count), .close]
+            )
+            #expect(simulation.run(until: { peer.isDone }), "\(simulation.replay)")
+            #expect(peer.received == sent, "\(simulation.replay)")
+            #expect(server.connections.first?.bytesSent == UInt64(sent.count))
+        }
+    }
+
     @Test func `reading stops while it is paused and goes on afterwards`() {
         simulate { simulation in
             simulation.network.conditions = { _, generator in .rough(using: &generator) }

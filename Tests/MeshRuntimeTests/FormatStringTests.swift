@@ -37,12 +37,12 @@ struct FinishedStream {
         stream.firstUpstreamByteSent = Self.start + .microseconds(717)
         stream.firstUpstreamByteReceived = Self.start + .milliseconds(2)
         stream.lastDownstreamByteSent = Self.start + .milliseconds(43)
-        stream.clusterName = "up"
+        stream.cluster = ClusterLabels(name: "up")
         stream.upstreamHost = .ip(loopback, port: 29_921)
         stream.upstreamRemoteAddress = .ip(loopback, port: 29_921)
         stream.upstreamConnectionID = 1
         stream.attemptCount = 1
-        stream.routeName = "rt1"
+        stream.route = RouteLabels(name: "rt1")
         request.append(.method, "GET")
         request.append(.path, "/200?a=1%20x&b=2")
         request.append(.authority, "localhost:29811")

@@ -48,7 +48,7 @@ struct RBACOracleTests {
             stream.remoteAddress = .ip(try #require(IPAddress(client)), port: 0)
         }
         stream.dynamicMetadata = metadata
-        stream.routeMetadata = ["test": ["r": .string("route")]]
+        stream.route = RouteLabels(name: "", metadata: ["test": ["r": .string("route")]])
         return stream
     }
 

@@ -34,7 +34,7 @@ extension HTTP1ClientCodec {
         case .body(let framing):
             switch framing {
             case .tunnel, .untilClose:
-                sink.output.append(bytes)
+                sink.write(bytes)
                 wrote(bytes.count)
             case .chunked:
                 if !bytes.isEmpty { wrote(HTTP1Encoder.chunk(bytes, into: &sink.output)) }
@@ -44,7 +44,7 @@ extension HTTP1ClientCodec {
                     return fail(.localReset, "http1.request_body_too_long")
                 }
                 request = .body(.length(remaining - UInt64(bytes.count)))
-                sink.output.append(bytes)
+                sink.write(bytes)
                 wrote(bytes.count)
             case .none:
                 guard bytes.isEmpty else { return fail(.localReset, "http1.request_body_too_long") }

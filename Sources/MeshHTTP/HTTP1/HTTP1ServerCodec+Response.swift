@@ -77,7 +77,7 @@ extension HTTP1ServerCodec {
         switch framing {
         case .none: break
         case .tunnel, .untilClose:
-            sink.output.append(bytes)
+            sink.write(bytes)
             wrote(bytes.count)
         case .chunked:
             if !bytes.isEmpty { wrote(HTTP1Encoder.chunk(bytes, into: &sink.output)) }
@@ -85,7 +85,7 @@ extension HTTP1ServerCodec {
             // More than was announced must not be taken for the next response.
             let count = Int(min(remaining, UInt64(bytes.count)))
             if count < bytes.count { closesAfterResponse = true }
-            sink.output.append(Bytes(rebasing: bytes[..<count]))
+            sink.write(Bytes(rebasing: bytes[..<count]))
             response = .body(.length(remaining - UInt64(count)))
             wrote(count)
         }

@@ -122,8 +122,9 @@ package struct ByteBuffer: ~Copyable {
         if head > 0, capacity - used >= size, let storage {
             memmove(storage, storage + head, used)
         } else {
-            var wanted = max(capacity * 2, Self.capacityMin)
-            while wanted - used < size { wanted *= 2 }
+            // Doubling serves small appends; one large piece gets what it needs, and no more.
+            let needed = (used + size + Self.capacityMin - 1) & ~(Self.capacityMin - 1)
+            let wanted = max(capacity * 2, needed)
             guard let fresh = malloc(wanted) else { fatalError("out of memory: \(wanted) bytes") }
             if let storage, used > 0 { memcpy(fresh, storage + head, used) }
             free(storage)

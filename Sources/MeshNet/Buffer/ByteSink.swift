@@ -11,6 +11,12 @@ package class ByteSink {
     /// ``output`` has new bytes. Cheap to repeat.
     package func outputGrew() {}
 
+    /// Appends to ``output``, and says so. A large piece may skip it on its way to the wire.
+    package func write(_ bytes: Bytes) {
+        output.append(bytes)
+        outputGrew()
+    }
+
     /// Nothing more will be written: say FIN after ``output``, and go on reading.
     package func shutdownSending() {}
 

@@ -32,7 +32,7 @@ package enum ConnectionCloseReason: Sendable {
 /// ``outputGrew()``, and the loop's flush stage writes. While open, the connection and its delegate
 /// hold each other; closing parts them. An idle connection owns no buffer.
 package final class Connection: ByteSink, ReadinessHandler, TimerTarget, DeferredWork {
-    private enum State { case connecting, handshaking, open, lingering, closed }
+    enum State { case connecting, handshaking, open, lingering, closed }
 
     package let loop: EventLoop
     package let socket: Socket
@@ -43,46 +43,46 @@ package final class Connection: ByteSink, ReadinessHandler, TimerTarget, Deferre
     package var outputHighWatermark = 1 << 20
     /// How long a closing connection waits for the peer's FIN (envoy: delayed_close_timeout).
     package var lingerTimeout = Nanoseconds.seconds(1)
+    /// When an outgoing connection's TCP handshake was over; nil before, and for accepted ones.
+    package private(set) var connectedAt: Instant?
     /// Bytes taken from and given to the kernel.
     package private(set) var socketBytesReceived: UInt64 = 0
-    package private(set) var socketBytesSent: UInt64 = 0
+    package internal(set) var socketBytesSent: UInt64 = 0
     /// Bytes the delegate took and gave, which TLS makes more of on the wire.
     package private(set) var bytesReceived: UInt64 = 0
-    package private(set) var bytesSent: UInt64 = 0
+    package internal(set) var bytesSent: UInt64 = 0
     /// Why TLS failed or the socket broke, in words; empty otherwise.
-    package private(set) var transportFailureReason = ""
+    package internal(set) var transportFailureReason = ""
 
-    private var state: State
+    var state: State
     private var registration: EventLoop.Registration?
     /// Received plaintext the delegate did not consume.
-    private var input = ByteBuffer()
+    var input = ByteBuffer()
     /// Ciphertext the kernel did not take.
-    private var ciphertext = ByteBuffer()
-    private var timer = TimerID.none
+    var ciphertext = ByteBuffer()
+    var timer = TimerID.none
     /// Edge-triggered memory: what the last event said and no failed call has since denied.
-    private var isReadable = false
-    private var isWritable = false
-    private var isDirty = false
+    var isReadable = false
+    var isWritable = false
+    var isDirty = false
     private var isDeferred = false
     private var isDelivering = false
-    private var isBlocked = false
-    private var isClosingAfterFlush = false
-    private var isSendingShut = false
-    private var isCloseNotifySent = false
-    private var isFinSent = false
+    var isBlocked = false
+    var isClosingAfterFlush = false
+    var isSendingShut = false
+    var isCloseNotifySent = false
+    var isFinSent = false
     /// A FIN or RST is known to be queued behind the unread bytes: read on until it is reached.
-    private var isEndQueued = false
+    var isEndQueued = false
     /// A write has failed. What the peer sent before it hung up is still delivered, then we close.
-    private var brokenBy: SystemError?
-    private var peerEnded = false
+    var brokenBy: SystemError?
+    var peerEnded = false
     private var endDelivered = false
 
-    private enum Timer { static let establish: UInt8 = 0, linger: UInt8 = 1 }
+    enum Timer { static let establish: UInt8 = 0, linger: UInt8 = 1 }
 
     /// Reads per event before other connections get their turn.
     private static let readsPerTurn = 4
-    /// Plaintext encrypted ahead of the kernel: enough to fill a socket buffer's worth per call.
-    private static let encryptAheadBytes = 262_144
 
     /// An accepted connection. Takes the socket. Nothing happens before ``start()``.
     package init(
@@ -177,6 +177,13 @@ package final class Connection: ByteSink, ReadinessHandler, TimerTarget, Deferre
 
     package override var bufferedBytes: Int { output.count + ciphertext.count }
 
+    /// Sends `bytes` behind what is already in ``ByteSink/output``.
+    package override func write(_ bytes: Bytes) {
+        guard let rest = writtenAtOnce(bytes) else { return }
+        output.append(rest)
+        outputGrew()
+    }
+
     package override func outputGrew() {
         guard brokenBy == nil, state != .closed, state != .lingering else { return output.clear() }
         markDirty()
@@ -192,13 +199,13 @@ package final class Connection: ByteSink, ReadinessHandler, TimerTarget, Deferre
         if readPauses == 0, isReadable || !input.isEmpty || peerEnded { deferTurn() }
     }
 
-    private func markDirty() {
+    func markDirty() {
         guard !isDirty, state != .closed else { return }
         isDirty = true
         loop.markDirty(self)
     }
 
-    private func deferTurn() {
+    func deferTurn() {
         guard !isDeferred, state != .closed else { return }
         isDeferred = true
         loop.deferWork(self)
@@ -236,7 +243,7 @@ package final class Connection: ByteSink, ReadinessHandler, TimerTarget, Deferre
         markDirty()
     }
 
-    private func finish(_ reason: ConnectionCloseReason, byReset: Bool = false) {
+    func finish(_ reason: ConnectionCloseReason, byReset: Bool = false) {
         guard state != .closed else { return }
         state = .closed
         if let registration { loop.deregister(registration) }
@@ -285,7 +292,7 @@ package final class Connection: ByteSink, ReadinessHandler, TimerTarget, Deferre
         }
     }
 
-    private var hasUnsent: Bool { !output.isEmpty || !ciphertext.isEmpty }
+    var hasUnsent: Bool { !output.isEmpty || !ciphertext.isEmpty }
 
     private func connectBecameReady(_ readiness: Readiness) {
         guard readiness.contains(.write) || readiness.contains(.error) else { return }
@@ -293,6 +300,7 @@ package final class Connection: ByteSink, ReadinessHandler, TimerTarget, Deferre
             transportFailureReason = error.reason
             return finish(.connectFailed(error))
         }
+        connectedAt = loop.now
         if let secure {
             state = .handshaking
             secure.start(output: &ciphertext)
@@ -449,119 +457,12 @@ package final class Connection: ByteSink, ReadinessHandler, TimerTarget, Deferre
     }
 
     /// A lingering connection only waits for the peer's FIN.
-    private func discardInput() {
+    func discardInput() {
         var reads = 0
         while isReadable, reads < Self.readsPerTurn {
             guard receive(into: loop.readWindow) != nil else { break }
             reads += 1
         }
         if peerEnded { finish(.local) } else if isReadable { deferTurn() }
-    }
-
-    // MARK: Writing
-
-    /// Writes what it can. Called by the loop, once per iteration, where there is something to write.
-    func flush() {
-        isDirty = false
-        guard state != .closed, state != .connecting, brokenBy == nil else { return }
-        if secure == nil {
-            if state == .open { writePlain() }
-        } else {
-            writeSecure()
-        }
-        guard state != .closed, brokenBy == nil else { return }
-        if isBlocked, bufferedBytes <= outputHighWatermark / 2 {
-            isBlocked = false
-            delegate?.connectionOutputUnblocked(self)
-        }
-        if !hasUnsent, state == .open { outputFlushed() }
-    }
-
-    private func writePlain() {
-        while !output.isEmpty {
-            guard let sent = send(output.bytes) else { return }
-            output.consume(sent)
-            bytesSent &+= UInt64(sent)
-        }
-        output.release()
-    }
-
-    private func writeSecure() {
-        guard let secure else { return }
-        while state != .closed, brokenBy == nil {
-            if ciphertext.isEmpty, !output.isEmpty, state == .open {
-                // The usual case: encrypt into the loop's scratch and keep only what did not fit.
-                loop.ciphertextScratch.clear()
-                let slice = Bytes(rebasing: output.bytes.prefix(Self.encryptAheadBytes))
-                guard secure.send(slice, output: &loop.ciphertextScratch) else {
-                    transportFailureReason = secure.failureReason
-                    return finish(.tlsFailed)
-                }
-                output.consume(slice.count)
-                bytesSent &+= UInt64(slice.count)
-                let record = loop.ciphertextScratch.bytes
-                let sent = send(record) ?? 0
-                if sent < record.count, brokenBy == nil {
-                    ciphertext.append(Bytes(rebasing: record[sent...]))
-                }
-            } else if !ciphertext.isEmpty {
-                if !writeCiphertext() { return }
-            } else {
-                break
-            }
-        }
-        if output.isEmpty { output.release() }
-    }
-
-    /// Writes pending ciphertext; false where some is left.
-    @discardableResult
-    private func writeCiphertext() -> Bool {
-        while !ciphertext.isEmpty {
-            guard let sent = send(ciphertext.bytes) else { return false }
-            ciphertext.consume(sent)
-        }
-        ciphertext.release()
-        return true
-    }
-
-    private func send(_ bytes: Bytes) -> Int? {
-        switch loop.system.send(bytes, to: socket) {
-        case .bytes(let count):
-            if count < bytes.count { isWritable = false }
-            socketBytesSent &+= UInt64(count)
-            return count
-        case .wouldBlock, .endOfStream:
-            isWritable = false
-            return nil
-        case .failed(let error):
-            // The peer hung up. It may have said why before: an early response is still to be read.
-            brokenBy = error
-            transportFailureReason = error.reason
-            output.clear()
-            ciphertext.clear()
-            isReadable = true
-            isEndQueued = true
-            deferTurn()
-            return nil
-        }
-    }
-
-    private func outputFlushed() {
-        if isClosingAfterFlush || isSendingShut, !isFinSent {
-            if let secure, !isCloseNotifySent {
-                isCloseNotifySent = true
-                secure.shutdown(output: &ciphertext)
-            }
-            guard writeCiphertext() else { return }
-            isFinSent = true
-            loop.system.shutdownSending(socket)
-        }
-        guard isClosingAfterFlush else { return }
-        if peerEnded { return finish(.local) }
-        state = .lingering
-        input.release()
-        loop.cancel(&timer)
-        timer = loop.arm(self, Timer.linger, after: lingerTimeout)
-        if isReadable { discardInput() }
     }
 }

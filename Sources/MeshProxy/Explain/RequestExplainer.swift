@@ -34,7 +34,7 @@ package struct RequestExplainer {
         explanation.route = routes.explain(head, stream, random: random)
         var settings = Array(repeating: FilterSetting.chain, count: filters.count)
         if case .route(let selection) = decision {
-            stream.routeMetadata = selection.route.metadata
+            stream.route = selection.route.labels
             settings = selection.settings
         }
         for (filter, setting) in zip(filters, settings) {

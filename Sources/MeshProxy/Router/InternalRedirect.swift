@@ -90,7 +90,7 @@ enum InternalRedirect {
         predicates.allSatisfy { predicate in
             switch predicate {
             case .previousRoutes: !stream.hasVisited(next.route)
-            case .allowListedRoutes(let names): names.contains(next.route.name)
+            case .allowListedRoutes(let names): names.contains(next.route.labels.name)
             case .safeCrossScheme: true
             }
         }

@@ -82,12 +82,11 @@ package final class Route {
         case respond(DirectResponse)
     }
 
-    package let name: String
+    /// Its name, its virtual host's, and its metadata.
+    package let labels: RouteLabels
     package let config: RouteEntryConfig
     package let matcher: RouteMatcher
     package let action: Action
-    /// For RBAC and format strings, by namespace and key.
-    package let metadata: [String: [String: MetadataValue]]
     /// How much of a request is kept for retries; nil: the listener's buffer limit.
     package let requestBufferLimit: UInt64?
     /// By place in the filter chain; those of a weighted cluster win.
@@ -101,10 +100,13 @@ package final class Route {
         table: RouteConfig,
         _ environment: RouteEnvironment
     ) {
-        name = config.name
+        labels = RouteLabels(
+            name: config.name,
+            virtualHostName: host.name,
+            metadata: Self.metadata(config.metadata)
+        )
         self.config = config
         matcher = RouteMatcher(config.match, share: environment.share)
-        metadata = Self.metadata(config.metadata)
         requestBufferLimit = config.requestBufferLimit ?? host.requestBufferLimit
         settings = Self.settings(
             [config.filterOverrides, host.filterOverrides, table.filterOverrides],

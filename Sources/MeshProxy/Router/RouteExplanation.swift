@@ -71,7 +71,7 @@ extension RouteTable {
             let mismatch = route.matcher.mismatch(request)
             candidates.append(
                 RouteExplanation.Candidate(
-                    route: route.name.isEmpty ? "routes[\(at)]" : route.name,
+                    route: route.labels.name.isEmpty ? "routes[\(at)]" : route.labels.name,
                     line: route.config.position.line,
                     passedOverBecause: mismatch.map { route.matcher.describe($0, request) }
                 )

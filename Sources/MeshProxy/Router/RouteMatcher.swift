@@ -46,7 +46,7 @@ struct RoutedRequest {
 }
 
 /// Decides whether a route is for a request. Allocates nothing.
-package struct RouteMatcher {
+package final class RouteMatcher {
     package let config: RouteMatchConfig
     private let text: [UInt8]
     private let fraction: FractionalPercent?

@@ -86,7 +86,7 @@ package final class RouterFilter: TimerTarget {
             settings.routerStats.noCluster.add()
             return stream.sendLocalReply(.clusterNotFound(status: action.clusterNotFoundStatus))
         }
-        stream.info.clusterName = cluster.name
+        stream.info.cluster = cluster.labels
         if let refusal = StrictHeaderCheck.refusal(config.strictHeaders, head) {
             return stream.sendLocalReply(refusal)
         }
@@ -211,6 +211,7 @@ package final class RouterFilter: TimerTarget {
     func attempted(_ endpoint: Endpoint) {
         stream.info.upstreamHost = endpoint.address
         stream.info.upstreamHostName = endpoint.spec.hostname
+        stream.info.upstreamHostMetadata = endpoint.spec.metadata
         if let retry, retry.avoidsPreviousHosts { previousHosts.append(endpoint) }
     }
 

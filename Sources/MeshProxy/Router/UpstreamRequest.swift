@@ -60,6 +60,9 @@ package final class UpstreamRequest: PoolWaiter, ClientStreamDelegate, TimerTarg
         let info = stream.info
         info.upstreamLocalAddress = connection.localAddress
         info.upstreamTLS = connection.tls
+        info.upstreamConnectStart = connection.start
+        info.upstreamConnectEnd = connection.connectedAt
+        info.upstreamHandshakeEnd = connection.securedAt
         info.upstreamConnectionID = connection.id
         if idleTimeout > .zero { idleTimer = loop.arm(self, Timer.idle, after: idleTimeout) }
         router.attemptReady(self, connection.endpoint)

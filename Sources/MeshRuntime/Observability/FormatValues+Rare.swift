@@ -57,8 +57,8 @@ extension FormatValues {
         switch source {
         case .dynamic: value = stream.dynamicMetadata[namespace].map { .structure($0) }
         case .route: value = stream.routeMetadata[namespace].map { .structure($0) }
-        case .cluster: value = fixed(stream.clusterMetadata, namespace)
-        case .upstreamHost: value = fixed(stream.upstreamHostMetadata, namespace)
+        case .cluster: value = fixed(stream.cluster?.metadata, namespace)
+        case .upstreamHost: value = stream.upstreamHostMetadata[namespace].map { .structure($0) }
         }
         for key in path {
             guard case .structure(let members) = value else { return nil }

@@ -68,7 +68,7 @@ enum FormatValues {
             )
         case .upstreamCluster:
             return text(
-                stream.clusterStatName.isEmpty ? stream.clusterName : stream.clusterStatName,
+                stream.cluster?.statName ?? "",
                 &buffer
             )
         case .upstreamClusterRaw: return text(stream.clusterName, &buffer)
@@ -86,7 +86,7 @@ enum FormatValues {
         case .upstreamConnectionID:
             guard stream.upstreamHost != nil else { return .absent }
             return number(stream.upstreamConnectionID, &buffer)
-        case .routeName: return text(stream.routeName, &buffer)
+        case .routeName: return text(stream.route?.name ?? "", &buffer)
         case .virtualClusterName: return text(stream.virtualClusterName, &buffer)
         case .connectionID: return number(stream.connection.id, &buffer)
         case .filterChainName: return text(stream.connection.filterChainName, &buffer)

@@ -90,13 +90,12 @@ package final class StreamInfo {
 
     /// The client: the connection's peer, or what a trusted `x-forwarded-for` says.
     package var remoteAddress: SocketAddress
-    package var routeName = ""
-    package var virtualHostName = ""
+    /// Of the route in force; nil while there is none.
+    package var route: RouteLabels?
     /// `%VIRTUAL_CLUSTER_NAME%`.
     package var virtualClusterName = ""
-    package var clusterName = ""
-    /// The cluster's `alt_stat_name`, where it has one.
-    package var clusterStatName = ""
+    /// Of the cluster the stream goes to; nil where that is nowhere.
+    package var cluster: ClusterLabels?
     package var upstreamHost: SocketAddress?
     package var upstreamHostName = ""
     /// The peer of the upstream connection; nil where none was made.
@@ -110,10 +109,9 @@ package final class StreamInfo {
     package var connectionTerminationDetails = ""
     /// By filter name (namespace), then key.
     package var dynamicMetadata: [String: [String: MetadataValue]] = [:]
-    package var routeMetadata: [String: [String: MetadataValue]] = [:]
     package var filterState: [String: String] = [:]
-    package var clusterMetadata: MetadataConfig?
-    package var upstreamHostMetadata: MetadataConfig?
+    /// Of the endpoint in ``upstreamHost``; by namespace, then key.
+    package var upstreamHostMetadata: [String: [String: MetadataValue]] = [:]
 
     package init(connection: ConnectionInfo, start: Instant, startWall: WallTime) {
         self.connection = connection
@@ -121,4 +119,8 @@ package final class StreamInfo {
         self.startWall = startWall
         remoteAddress = connection.remoteAddress
     }
+
+    package var routeMetadata: [String: [String: MetadataValue]] { route?.metadata ?? [:] }
+    /// Empty where the stream goes nowhere.
+    package var clusterName: String { cluster?.name ?? "" }
 }

@@ -29,6 +29,7 @@ package enum StreamOpening {
 /// Limits and health are the process's, in ``vitals``; the rest belongs to this worker alone.
 package final class Cluster {
     package let options: ClusterOptions
+    package let labels: ClusterLabels
     package let vitals: ClusterVitals
     package let stats: ClusterStats
     /// By response code.
@@ -49,12 +50,16 @@ package final class Cluster {
 
     package init(_ options: ClusterOptions, vitals: ClusterVitals, worker: UpstreamWorker) {
         self.options = options
+        labels = ClusterLabels(
+            name: options.name,
+            statName: options.statName,
+            metadata: options.metadata
+        )
         self.vitals = vitals
         self.worker = worker
         stats = ClusterStats(worker.stats, cluster: options.statName)
         _ = HTTP1CodecStats(worker.stats, prefix: "cluster.\(options.statName).")
         responses = ClusterResponseStats(worker.stats, cluster: options.statName)
-        _ = HTTP1CodecStats(worker.stats, prefix: "cluster.\(options.statName).")
         offset = worker.random.next() >> 1
         singleHostDuplicates = options.subsets.map { _ in
             worker.stats.gauge(

@@ -22,7 +22,10 @@ package final class UpstreamConnection {
     private var connection: Connection?
     private var codec: (any ClientCodec)?
     private var stream: (any ClientStream)?
-    private let start: Instant
+    /// When it began to connect, when TCP was connected, and when TLS was established, where it is used.
+    package let start: Instant
+    package var connectedAt: Instant? { connection?.connectedAt }
+    package private(set) var securedAt: Instant?
     private var idleSince: Instant
     private var idleTimer = TimerID.none
     private var durationTimer = TimerID.none
@@ -228,6 +231,7 @@ extension UpstreamConnection: ConnectionDelegate {
             durationTimer = pool.loop.arm(self, Timer.duration, after: limit)
         }
         if let tls = connection.tls {
+            securedAt = pool.loop.now
             pool.cluster.tlsStats?.established(tls, connection.secure as? TLSSession)
         }
         pool.cluster.registerCodecStats()

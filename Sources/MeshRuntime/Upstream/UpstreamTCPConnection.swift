@@ -113,7 +113,7 @@ package final class UpstreamTCPConnection {
     private let identity: ConnectionIdentity?
     /// Present while connecting.
     private var connector: UpstreamTCPConnector?
-    private let start: Instant
+    package let start: Instant
     private var isClosed = false
     private var failureBeforeSocket: PoolFailure.Kind?
     private var failureText = ""

@@ -14,7 +14,7 @@ private func answer(_ table: RouteTable, _ head: HeaderMap, random: UInt64 = 0) 
         if case .forward(let action) = selection.route.action {
             return action.cluster(head, split: selection.split) { _ in nil }.name
         }
-        return selection.route.name
+        return selection.route.labels.name
     }
 }
 
@@ -123,7 +123,7 @@ private func answer(_ table: RouteTable, _ head: HeaderMap, random: UInt64 = 0) 
             Issue.record("no route")
             return
         }
-        #expect(selection.route.name == "cert")
+        #expect(selection.route.labels.name == "cert")
     }
 
     @Test func `weights share requests by the number drawn, or by a header's`() throws {
