@@ -212,7 +212,12 @@ package indirect enum AccessLogFilterConfig: Hashable, Sendable {
     private static func responseFlags(_ filter: ConfigObject) -> [String] {
         let flags = filter.strings("flags")
         for flag in flags where !knownFlags.contains(flag) {
-            filter.error("\(ConfigNode.quoted(flag)) is not a response flag", at: "flags")
+            filter.error(
+                "\(ConfigNode.quoted(flag)) is not a response flag"
+                    + Suggestion.hint(for: flag, among: knownFlags),
+                at: "flags",
+                element: flag
+            )
         }
         return flags
     }

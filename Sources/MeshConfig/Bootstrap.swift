@@ -58,13 +58,16 @@ package struct Bootstrap: Sendable {
     private static func refuse(_ object: ConfigObject) {
         object.unsupported(
             "dynamic_resources",
-            "listeners and clusters are read from this file only"
+            "listeners and clusters are read from this file only; use static_resources"
         ) {
             $0 == .object(.init([]))
         }
         object.unsupported("stats_sinks", "statistics are read from the administration server")
         object.unsupported("hds_config", "health is reported to nobody")
-        object.unsupported("tracing", "give tracing in the connection manager")
+        object.unsupported(
+            "tracing",
+            "spans are not produced; trace headers pass through without it"
+        )
         object.unsupported("header_prefix", "the proxy's headers begin with x-envoy") {
             $0 == .string("x-envoy")
         }

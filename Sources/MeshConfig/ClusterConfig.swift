@@ -8,6 +8,17 @@ package struct ClusterConfig: Sendable {
         case fixed
         /// Every address of every name of the file, asked for again and again.
         case strictDNS(DNSClusterConfig)
+        /// The first address of the one name of the file; asked for again and again, and what new
+        /// connections go to.
+        case logicalDNS(DNSClusterConfig)
+
+        /// How names are resolved; nil where there are none.
+        package var dns: DNSClusterConfig? {
+            switch self {
+            case .fixed: nil
+            case .strictDNS(let dns), .logicalDNS(let dns): dns
+            }
+        }
     }
 
     package let name: String
@@ -41,12 +52,14 @@ package struct ClusterConfig: Sendable {
         let alternative = object.string("alt_stat_name", default: "")
         statName = alternative.isEmpty ? name : alternative
         discovery = Self.discovery(object, defaultResolver)
-        let resolvesNames = discovery != .fixed
+        let resolvesNames = discovery.dns != nil
         let assignment = object.object("load_assignment")
         loadAssignment =
             assignment.map { LoadAssignmentConfig($0, resolvesNames: resolvesNames) }
             ?? LoadAssignmentConfig()
-        if loadAssignment.endpointCount == 0 {
+        if case .logicalDNS = discovery {
+            Self.checkLogical(loadAssignment, object)
+        } else if loadAssignment.endpointCount == 0 {
             object.warning("the cluster has no endpoints: requests to it are answered with 503")
         }
         connectTimeout = object.positiveDuration("connect_timeout") ?? .seconds(5)
@@ -73,9 +86,20 @@ package struct ClusterConfig: Sendable {
 
     /// Fields nothing is built from.
     private static func refuse(_ object: ConfigObject) {
-        object.unsupported("health_checks", "active health checks are not implemented yet")
-        object.unsupported("outlier_detection", "outlier detection is not implemented yet")
-        object.unsupported("eds_cluster_config", "endpoints are read from this file only")
+        object.unsupported(
+            "health_checks",
+            "active health checks are not implemented yet; endpoints are as healthy as their"
+                + " health_status says"
+        )
+        object.unsupported(
+            "outlier_detection",
+            "outlier detection is not implemented yet; retries with retry_host_predicate avoid"
+                + " endpoints that fail"
+        )
+        object.unsupported(
+            "eds_cluster_config",
+            "endpoints are read from this file only; use load_assignment"
+        )
         object.unsupported("transport_socket_matcher", "use transport_socket_matches")
         object.unsupported("upstream_bind_config", "the kernel chooses the local address") {
             $0 == .object(.init([]))
@@ -93,8 +117,14 @@ package struct ClusterConfig: Sendable {
             "per_connection_buffer_high_watermark_timeout",
             "a full buffer stops reading, without a time limit"
         )
-        object.unsupported("ring_hash_lb_config", "ring hash balancing is not implemented")
-        object.unsupported("maglev_lb_config", "Maglev balancing is not implemented")
+        object.unsupported(
+            "ring_hash_lb_config",
+            "ring hash balancing is not implemented; use ROUND_ROBIN, LEAST_REQUEST or RANDOM"
+        )
+        object.unsupported(
+            "maglev_lb_config",
+            "Maglev balancing is not implemented; use ROUND_ROBIN, LEAST_REQUEST or RANDOM"
+        )
         object.unsupported(
             "original_dst_lb_config",
             "clusters of original destinations are not implemented"
@@ -137,38 +167,72 @@ package struct ClusterConfig: Sendable {
         if object.atMostOne(of: "type", "cluster_type") == "cluster_type",
             let custom = object.object("cluster_type")
         {
-            return customDiscovery(custom, resolver)
+            return customDiscovery(custom, resolver, dns)
         }
-        switch object.enumeration("type", default: DiscoveryType.fixed) {
+        return discovery(object, "type", object.enumeration("type", default: .fixed), dns)
+    }
+
+    private static func discovery(
+        _ object: ConfigObject,
+        _ key: String,
+        _ type: DiscoveryType,
+        _ dns: DNSClusterConfig
+    ) -> Discovery {
+        switch type {
         case .fixed: return .fixed
         case .strictDNS: return .strictDNS(dns)
-        case .logicalDNS:
-            object.error("LOGICAL_DNS is not supported: use STRICT_DNS", at: "type")
-            return .strictDNS(dns)
+        case .logicalDNS: return .logicalDNS(dns)
         case .eds:
             object.error(
                 "EDS is not supported: endpoints are read from this file only; use STATIC or"
                     + " STRICT_DNS",
-                at: "type"
+                at: key
             )
             return .fixed
         case .originalDestination:
-            object.error("ORIGINAL_DST is not supported: not implemented yet", at: "type")
+            object.error(
+                "ORIGINAL_DST is not supported: redirected connections are not followed; name the"
+                    + " endpoints, with type STATIC or STRICT_DNS",
+                at: key
+            )
             return .fixed
         }
     }
 
+    /// One name, one endpoint: there is nothing to balance.
+    private static func checkLogical(_ assignment: LoadAssignmentConfig, _ object: ConfigObject) {
+        guard assignment.localities.count != 1 || assignment.endpointCount != 1 else { return }
+        object.error(
+            "a LOGICAL_DNS cluster has exactly one locality with one endpoint, got"
+                + " \(assignment.localities.count) with \(assignment.endpointCount); use STRICT_DNS"
+                + " for several",
+            at: object.isPresent("load_assignment") ? "load_assignment" : nil
+        )
+    }
+
     private static func customDiscovery(
         _ object: ConfigObject,
-        _ resolver: DNSResolverConfig
+        _ resolver: DNSResolverConfig,
+        _ dns: DNSClusterConfig
     ) -> Discovery {
-        _ = object.requiredString("name")
+        let name = object.requiredString("name")
+        // Envoy's own types go by their name too, without options.
+        let builtIn: [String: DiscoveryType] = [
+            "envoy.cluster.static": .fixed, "envoy.cluster.strict_dns": .strictDNS,
+            "envoy.cluster.logical_dns": .logicalDNS, "envoy.cluster.eds": .eds,
+            "envoy.cluster.original_dst": .originalDestination,
+        ]
+        if !object.isPresent("typed_config"), let type = builtIn[name] {
+            return discovery(object, "name", type, dns)
+        }
         guard let (type, options) = object.typedConfig() else { return .fixed }
         if type == DNSClusterConfig.typeName {
-            return .strictDNS(DNSClusterConfig(typed: options, defaultResolver: resolver))
+            let settings = DNSClusterConfig(typed: options, defaultResolver: resolver)
+            return options.bool("all_addresses_in_single_endpoint", default: false)
+                ? .logicalDNS(settings) : .strictDNS(settings)
         }
         object.error(
-            "\(ConfigNode.quoted(type)) is not supported; the one custom type is "
+            "\(ConfigNode.quoted(type)) is not supported; the one custom type with options is "
                 + DNSClusterConfig.typeName,
             at: "typed_config"
         )

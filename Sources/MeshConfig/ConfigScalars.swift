@@ -46,6 +46,22 @@ extension ConfigObject {
         }
     }
 
+    /// Reports an error at the first element of list `key` that is the string `text`.
+    package func error(_ message: String, at key: String, element text: String) {
+        let index = elements(key).firstIndex { node in
+            switch node.content {
+            case .string(let value), .number(let value): value == text
+            default: false
+            }
+        }
+        guard let index else { return error(message, at: key) }
+        diagnostics.error(
+            message,
+            path: path.member(key).element(index),
+            at: elements(key)[index].position
+        )
+    }
+
     /// A map from strings to strings, in file order.
     package func stringEntries(_ key: String) -> [(key: String, value: String)] {
         entries(key).compactMap { name, value in
@@ -71,6 +87,7 @@ extension ConfigObject {
     }
 
     package func bool(_ key: String) -> Bool? {
+        if let wrapper = wrapper(key) { return wrapper.bool("value", default: false) }
         guard let node = node(key) else { return nil }
         guard case .bool(let value) = node.content else {
             mismatch(key, "true or false without quotes", node)
@@ -83,10 +100,19 @@ extension ConfigObject {
 
     // MARK: Numbers
 
-    /// A number, or a string that holds one. Integral decimals (`1.0`, `1e3`) are integers too.
+    /// A number, or a string that holds one. Integral decimals (`1.0`, `1e3`) are integers too. A
+    /// wrapper may be spelled out: `{"value": 5}`.
     private func integer<I: FixedWidthInteger>(_ key: String, in range: ClosedRange<I>) -> I? {
+        if let wrapper = wrapper(key) { return wrapper.integer("value", in: range) }
         guard let node = node(key) else { return nil }
         return integer(key, node, in: range)
+    }
+
+    /// The message in field `key`, where a number or a Boolean is given as `{"value": ...}` (envoy:
+    /// google.protobuf.UInt32Value and the like, which Envoy reads in both forms).
+    private func wrapper(_ key: String) -> ConfigObject? {
+        guard case .object? = node(key)?.content else { return nil }
+        return object(key)
     }
 
     private func integer<I: FixedWidthInteger>(
@@ -161,6 +187,7 @@ extension ConfigObject {
     ) -> [UInt32] { elements(key).compactMap { integer(key, $0, in: range) } }
 
     package func double(_ key: String) -> Double? {
+        if let wrapper = wrapper(key) { return wrapper.double("value", default: 0) }
         guard let node = node(key) else { return nil }
         switch node.content {
         case .number(let text):
@@ -200,7 +227,7 @@ extension ConfigObject {
     package func positiveDuration(_ key: String) -> Duration? {
         guard let value = duration(key) else { return nil }
         if value > .zero { return value }
-        error("must be longer than zero", at: key)
+        if let node = node(key) { mismatch(key, "a duration longer than zero", node) }
         return nil
     }
 
@@ -210,8 +237,14 @@ extension ConfigObject {
 
     package func duration(_ key: String, atLeast least: Duration) -> Duration? {
         guard let node = node(key) else { return nil }
-        guard case .string(let text) = node.content, let value = Duration(protoJSON: text) else {
-            mismatch(key, "a duration such as \"1.5s\"", node)
+        let given: Duration?
+        switch node.content {
+        case .string(let text): given = Duration(protoJSON: text)
+        case .object: given = object(key)?.spelledOutDuration()
+        default: given = nil
+        }
+        guard let value = given else {
+            mismatch(key, "a duration such as \"1.5s\"", node, Self.durationHint(node))
             return nil
         }
         if value < .zero {
@@ -225,7 +258,29 @@ extension ConfigObject {
         return value
     }
 
-    /// A value name or number; case matters, as in ProtoJSON.
+    /// Seconds without their unit, and milliseconds, are what people write.
+    private static func durationHint(_ node: ConfigNode) -> String {
+        let text: String
+        switch node.content {
+        case .number(let digits): text = digits
+        case .string(let word): text = word
+        default: return ""
+        }
+        let meant =
+            text.hasSuffix("ms")
+            ? Int64(text.dropLast(2)).map { Duration.milliseconds($0) }
+            : Duration(protoJSON: text + "s")
+        return meant.map { "; did you mean \"\($0.protoJSON)\"?" } ?? ""
+    }
+
+    /// This object as `{"seconds": 1, "nanos": 500000000}`, which Envoy reads too.
+    private func spelledOutDuration() -> Duration? {
+        let seconds = int64("seconds", in: -9_223_372_035...9_223_372_035)
+        let nanoseconds = int32("nanos", in: -999_999_999...999_999_999)
+        return .seconds(seconds ?? 0) + .nanoseconds(Int64(nanoseconds ?? 0))
+    }
+
+    /// A value name or number, which may be in quotes; case matters, as in ProtoJSON.
     package func enumeration<E: ConfigEnum>(_ key: String, _ type: E.Type) -> E? {
         guard let node = node(key) else { return nil }
         return enumeration(key, node, type)
@@ -247,6 +302,7 @@ extension ConfigObject {
         switch node.content {
         case .string(let text):
             if let match = E.allCases.first(where: { $0.name == text }) { return match }
+            if let match = Int(text).flatMap({ E(rawValue: $0) }) { return match }
         case .number(let text):
             if let number = Double(text).flatMap({ Int(exactly: $0) }),
                 let match = E(rawValue: number)

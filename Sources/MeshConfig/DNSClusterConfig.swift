@@ -64,10 +64,6 @@ package struct DNSClusterConfig: Hashable, Sendable {
             case .v4Preferred: .v4Preferred
             case .all: .all
             }
-        object.unsupported(
-            "all_addresses_in_single_endpoint",
-            "every address is an endpoint, as in STRICT_DNS"
-        )
         let own = DNSResolverConfig(typed: object)
         resolver = own == DNSResolverConfig() ? defaultResolver : own
     }

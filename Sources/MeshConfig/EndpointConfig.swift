@@ -100,10 +100,13 @@ package struct EndpointConfig: Hashable, Sendable {
         if !resolvesNames {
             _ = address.requireSocketAddress(
                 object,
-                "use type STRICT_DNS for names"
+                "use type STRICT_DNS or LOGICAL_DNS for names"
             )
         } else if case .path = address.host {
-            object.error("a STRICT_DNS cluster has no Unix-domain endpoints", at: "pipe")
+            object.error(
+                "a cluster that resolves names has no Unix-domain endpoints; use type STATIC",
+                at: "pipe"
+            )
         }
         if case .path = address.host { return }
         if address.port == 0, object.object("socket_address")?.isPresent("port_value") == true {

@@ -97,10 +97,15 @@ package struct FilterChainMatchConfig: Hashable, Sendable {
                 object.error(
                     "\(ConfigNode.quoted(name)): partial wildcards are not supported; write a name,"
                         + " or *. and a name",
-                    at: "server_names"
+                    at: "server_names",
+                    element: name
                 )
             } else if fixed.isEmpty {
-                object.error("\(ConfigNode.quoted(name)) names nothing", at: "server_names")
+                object.error(
+                    "\(ConfigNode.quoted(name)) names nothing",
+                    at: "server_names",
+                    element: name
+                )
             }
             return name.lowercased()
         }

@@ -55,7 +55,12 @@ package struct HTTPFilterConfig: Sendable {
             if isOptional {
                 object.warning("\"\(type)\" is not implemented; it is optional and left out")
             } else {
-                object.error("HTTP filter \"\(type)\" is not implemented")
+                object.error(
+                    "HTTP filter \"\(type)\" is not implemented; there are"
+                        + " envoy.extensions.filters.http.rbac.v3.RBAC and"
+                        + " envoy.extensions.filters.http.router.v3.Router; is_optional: true leaves"
+                        + " others out"
+                )
             }
             config.skip()
             return nil
@@ -91,8 +96,10 @@ package struct RouterConfig: Hashable, Sendable {
             let lower = name.lowercased()
             if !known.contains(lower) {
                 object.error(
-                    "\"\(name)\" is not one of \(known.joined(separator: ", "))",
-                    at: "strict_check_headers"
+                    "\"\(name)\" is not one of \(known.joined(separator: ", "))"
+                        + Suggestion.hint(for: lower, among: known),
+                    at: "strict_check_headers",
+                    element: name
                 )
             }
             return lower

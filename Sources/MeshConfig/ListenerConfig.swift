@@ -121,11 +121,14 @@ package struct ListenerConfig: Sendable {
 
     private static func refuse(_ object: ConfigObject) {
         object.unsupported("socket_options", socketOptionsReason)
-        object.unsupported("use_original_dst", "redirected connections are not implemented yet")
+        object.unsupported(
+            "use_original_dst",
+            "redirected connections are not followed; bind a listener to each port"
+        )
         if object.bool("bind_to_port") == false {
             object.error(
-                "bind_to_port is not supported: nothing hands connections to a listener without a"
-                    + " socket",
+                "bind_to_port is not supported: nothing hands connections to a listener"
+                    + " without a socket; give it a port of its own",
                 at: "bind_to_port"
             )
         }
@@ -248,7 +251,10 @@ package enum ListenerFilterConfig: Hashable, Sendable {
         case Self.prefix + "http_inspector.v3.HttpInspector":
             self = .httpInspector
         case Self.prefix + "original_dst.v3.OriginalDst":
-            object.error("\(ConfigNode.quoted(name)) is not supported: not implemented yet")
+            object.error(
+                "\(ConfigNode.quoted(name)) is not supported: redirected connections are not"
+                    + " followed; bind a listener to each port"
+            )
             return nil
         default:
             let known = ["tls_inspector.v3.TlsInspector", "http_inspector.v3.HttpInspector"]

@@ -92,7 +92,11 @@ package struct LoadBalancingConfig: Hashable, Sendable {
                 object.error("\(policy.name) needs load_balancing_policy", at: "lb_policy")
             }
         case .ringHash, .maglev:
-            object.error("\(policy.name) is not supported: not implemented yet", at: "lb_policy")
+            object.error(
+                "\(policy.name) is not supported: requests are not hashed; use ROUND_ROBIN,"
+                    + " LEAST_REQUEST or RANDOM",
+                at: "lb_policy"
+            )
         case .clusterProvided:
             object.error(
                 "\(policy.name) is not supported: it belongs to cluster types that are refused",

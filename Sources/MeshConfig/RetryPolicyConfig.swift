@@ -145,7 +145,11 @@ package struct RetryPolicyConfig: Sendable {
         )
         retriableStatusCodes = object.uint32s("retriable_status_codes").map { code in
             if !(100...599).contains(code) {
-                object.error("\(code) is not a status code", at: "retriable_status_codes")
+                object.error(
+                    "\(code) is not a status code",
+                    at: "retriable_status_codes",
+                    element: "\(code)"
+                )
             }
             return Int(code)
         }

@@ -25,7 +25,11 @@ package struct RouteConfig: Sendable {
         virtualHosts = object.objects("virtual_hosts").map { VirtualHostConfig($0) }
         internalOnlyHeaders = object.strings("internal_only_headers").map { name in
             if let problem = HeaderNameRule.problem(mutating: name) {
-                object.error("\"\(name)\": \(problem)", at: "internal_only_headers")
+                object.error(
+                    "\"\(name)\": \(problem)",
+                    at: "internal_only_headers",
+                    element: name
+                )
             }
             return name.lowercased()
         }
@@ -170,14 +174,17 @@ package struct VirtualHostConfig: Sendable {
         let patterns = object.strings("domains")
         if patterns.isEmpty { object.error("needs at least one domain", at: "domains") }
         for pattern in patterns {
-            if pattern.isEmpty { object.error("a domain must not be empty", at: "domains") }
+            if pattern.isEmpty {
+                object.error("a domain must not be empty", at: "domains", element: pattern)
+            }
             let inner = pattern.dropFirst().dropLast()
             if inner.contains("*")
                 || (pattern.count > 1 && pattern.hasPrefix("*") && pattern.hasSuffix("*"))
             {
                 object.error(
                     "\"\(pattern)\": a star may only stand alone, first or last",
-                    at: "domains"
+                    at: "domains",
+                    element: pattern
                 )
             }
         }

@@ -56,11 +56,17 @@ package struct RuntimeConfig: Hashable, Sendable {
     /// A layer of the file, or the one POST /runtime_modify writes to.
     package enum Layer: Hashable, Sendable {
         case fixed(name: String, values: [Value])
-        case admin(name: String)
+        case admin(name: String, values: [Value])
 
         package var name: String {
             switch self {
-            case .fixed(let name, _), .admin(let name): name
+            case .fixed(let name, _), .admin(let name, _): name
+            }
+        }
+
+        fileprivate var values: [Value] {
+            switch self {
+            case .fixed(_, let values), .admin(_, let values): values
             }
         }
     }
@@ -75,12 +81,51 @@ package struct RuntimeConfig: Hashable, Sendable {
 
     package init() { layers = [] }
 
+    private init(layers: [Layer]) { self.layers = layers }
+
+    package var hasAdminLayer: Bool {
+        layers.contains { if case .admin = $0 { true } else { false } }
+    }
+
+    /// The same layers with these texts as the admin layer's values. A text is a number, true or false,
+    /// a fractional percent as JSON or `numerator: 5`, or else a string.
+    package func replacingAdminLayer(with texts: [(key: String, value: String)]) -> RuntimeConfig {
+        RuntimeConfig(
+            layers: layers.map { layer in
+                guard case .admin(let name, _) = layer else { return layer }
+                let values = texts.map { Value(key: $0.key, value: Self.value(of: $0.value)) }
+                return .admin(name: name, values: values)
+            }
+        )
+    }
+
+    private static func value(of text: String) -> ConfigValue {
+        if text == "true" || text == "false" { return .bool(text == "true") }
+        let isNumeric = text.utf8.allSatisfy {
+            (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) || "+-.eE".utf8.contains($0)
+        }
+        if isNumeric, let number = Double(text), number.isFinite { return .number(number) }
+        if case .object(let fields)? = ConfigDocument.value(
+            Array(text.utf8),
+            fileName: "value.yaml"
+        ) {
+            return .object(fields)
+        }
+        return .string(text)
+    }
+
     package init(_ object: ConfigObject) {
         var names: Set<String> = []
         layers = object.objects("layers").compactMap { layer in
             let name = layer.requiredString("name")
-            layer.unsupported("disk_layer", "runtime values are read from this file only")
-            layer.unsupported("rtds_layer", "runtime values are read from this file only")
+            layer.unsupported(
+                "disk_layer",
+                "runtime values are read from this file only; use static_layer or admin_layer"
+            )
+            layer.unsupported(
+                "rtds_layer",
+                "runtime values are read from this file only; use static_layer or admin_layer"
+            )
             if !name.isEmpty, !names.insert(name).inserted {
                 layer.error("\(ConfigNode.quoted(name)) is the name of another layer", at: "name")
             }
@@ -95,7 +140,7 @@ package struct RuntimeConfig: Hashable, Sendable {
                 return .fixed(name: name, values: Self.flatten(layer))
             case "admin_layer":
                 _ = layer.object("admin_layer")
-                return .admin(name: name)
+                return .admin(name: name, values: [])
             default: break
             }
             return nil
@@ -132,15 +177,14 @@ package struct RuntimeConfig: Hashable, Sendable {
     /// How many names have a value.
     package var keyCount: Int {
         var keys: Set<String> = []
-        for case .fixed(_, let values) in layers { keys.formUnion(values.map(\.key)) }
+        for layer in layers { keys.formUnion(layer.values.map(\.key)) }
         return keys.count
     }
 
     /// The value of `key` in the last layer that has it.
     package subscript(key: String) -> ConfigValue? {
         for layer in layers.reversed() {
-            guard case .fixed(_, let values) = layer else { continue }
-            if let match = values.last(where: { $0.key == key }) { return match.value }
+            if let match = layer.values.last(where: { $0.key == key }) { return match.value }
         }
         return nil
     }

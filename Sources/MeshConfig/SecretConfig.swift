@@ -29,7 +29,10 @@ package struct SecretConfig: Sendable {
         case ("session_ticket_keys", let child)?: content = .ticketKeys(TicketKeysConfig(child))
         case ("validation_context", let child)?:
             content = .validation(ValidationContextConfig(child))
-        default: content = .none
+        case (_, let child)?:
+            child.skip()
+            content = .none
+        case nil: content = .none
         }
     }
 }

@@ -116,8 +116,12 @@ package final class HTTPConnectionManager: ConnectionDelegate, ServerCodecDelega
             settings.stats.downstreamCxMaxRequestsReached.add()
             drain = .draining
         }
-        if case .none = drain { return worker.isDraining || worker.isFailingHealthChecks }
-        return true
+        guard case .none = drain else { return true }
+        let isAskedToGo =
+            worker.isDraining || worker.isFailingHealthChecks
+            || settings.drain?.isDecided(at: loop.now, random: worker.random.next()) ?? false
+        if isAskedToGo { settings.stats.downstreamCxDrainClose.add() }
+        return isAskedToGo
     }
 
     func streamEnded(_ stream: HTTPStream) {

@@ -3,17 +3,18 @@ import MeshHTTP
 import MeshNet
 import MeshRuntime
 
-/// One connection manager's configuration compiled for one worker; shared by its connections.
-package final class HTTPConnectionManagerSettings {
+/// One connection manager's configuration compiled for one worker; shared by its connections. A changed
+/// runtime replaces what was compiled from it; a stream keeps the route it has.
+package final class HTTPConnectionManagerSettings: RuntimeUser {
     package let config: HTTPConnectionManagerConfig
     package let stats: HTTPConnectionManagerStats
     package let listenerStats: ListenerHTTPStats
     package let routerStats: HTTPRouterStats
-    package let routes: RouteTable
+    package private(set) var routes: RouteTable
     package let router: RouterConfig
     package let filters: [any HTTPFilterFactory]
-    package let accessLogs: [AccessLogger]
-    package let localReplies: LocalReplyRenderer
+    package private(set) var accessLogs: [AccessLogger] = []
+    package private(set) var localReplies: LocalReplyRenderer
     package let preparation: RequestPreparation
     package let finisher: ResponseFinisher
     /// Whether connections come in over TLS.
@@ -30,7 +31,10 @@ package final class HTTPConnectionManagerSettings {
     package let drainTimeout: Nanoseconds
     package let delayedCloseTimeout: Nanoseconds
     package let requestsPerConnectionMax: Int?
-    private let http1: HTTP1Settings
+    /// Present while the listener drains.
+    package var drain: ListenerDrain?
+    private var http1: HTTP1Settings
+    private unowned let worker: Worker
 
     init(
         _ config: HTTPConnectionManagerConfig,
@@ -41,6 +45,7 @@ package final class HTTPConnectionManagerSettings {
         worker: Worker
     ) {
         self.config = config
+        self.worker = worker
         stats = HTTPConnectionManagerStats(worker.stats, statPrefix: config.statPrefix)
         listenerStats = ListenerHTTPStats(
             worker.stats,
@@ -62,14 +67,6 @@ package final class HTTPConnectionManagerSettings {
         requestsPerConnectionMax = options.maxRequestsPerConnection.flatMap {
             $0 == 0 ? nil : Int($0)
         }
-        let runtime = plan.bootstrap.runtime
-        http1 = HTTP1Settings(downstream: config, runtime: runtime)
-        accessLogs = config.accessLogs.map { worker.accessLogs.logger($0, runtime: runtime) }
-        localReplies = LocalReplyRenderer(
-            config.localReply,
-            runtime: runtime,
-            worker.formats
-        )
         preparation = RequestPreparation(
             config,
             node: plan.bootstrap.node,
@@ -78,15 +75,34 @@ package final class HTTPConnectionManagerSettings {
         finisher = ResponseFinisher(config)
         router = config.router
         filters = HTTPFilterChain.make(config, stats: worker.stats)
-        let chain = filters
-        routes = RouteTable(
+        let runtime = plan.runtime
+        http1 = HTTP1Settings(downstream: config, runtime: runtime)
+        localReplies = LocalReplyRenderer(config.localReply, runtime: runtime, worker.formats)
+        routes = Self.routes(config, runtime, filters, worker)
+        worker.use(self)
+    }
+
+    func apply(_ runtime: RuntimeConfig) {
+        http1 = HTTP1Settings(downstream: config, runtime: runtime)
+        accessLogs = config.accessLogs.map { worker.accessLogs.logger($0, runtime: runtime) }
+        localReplies = LocalReplyRenderer(config.localReply, runtime: runtime, worker.formats)
+        routes = Self.routes(config, runtime, filters, worker)
+    }
+
+    private static func routes(
+        _ config: HTTPConnectionManagerConfig,
+        _ runtime: RuntimeConfig,
+        _ filters: [any HTTPFilterFactory],
+        _ worker: Worker
+    ) -> RouteTable {
+        RouteTable(
             config.routes,
             RouteEnvironment(
                 cluster: { worker.clusters[$0] },
                 formats: worker.formats,
                 share: { runtime.share($0) },
-                filters: chain.map(\.name),
-                settings: { at, override in chain[at].setting(override) }
+                filters: filters.map(\.name),
+                settings: { at, override in filters[at].setting(override) }
             )
         )
     }

@@ -1,4 +1,5 @@
 import MeshConfig
+import MeshRuntime
 
 /// The command line, in Envoy's words.
 package struct Options: Hashable, Sendable {
@@ -28,6 +29,8 @@ package struct Options: Hashable, Sendable {
     package var concurrency: Int?
     package var logLevel = LogLevel.info
     package var componentLogLevels: [ComponentLevel] = []
+    /// As given, for `/server_info`; there is no hot restart.
+    package private(set) var baseID = "0"
     /// How long in-flight requests have after a request to stop; nil: the agent's default.
     package var drainTime: Duration?
     /// Flags of Envoy's hot restart that were given: they have no effect, which a log line says.
@@ -98,7 +101,13 @@ package struct Options: Hashable, Sendable {
                 guard let level = LogLevel(name: String(parts[1])) else {
                     return Self.unknownLevel(String(parts[1]))
                 }
-                componentLogLevels.append(.init(component: String(parts[0]), level: level))
+                let component = String(parts[0])
+                guard LogComponent(component) != nil || LogComponent.unused.contains(component)
+                else {
+                    return "\(Self.quoted(component)) is not a component"
+                        + Suggestion.hint(for: component, among: LogComponent.names)
+                }
+                componentLogLevels.append(.init(component: component, level: level))
             }
         case "drain-time-s":
             guard let seconds = UInt32(value) else {
@@ -106,7 +115,10 @@ package struct Options: Hashable, Sendable {
             }
             drainTime = .seconds(Int64(seconds))
         case "base-id":
-            guard UInt32(value) != nil else { return "\(Self.quoted(value)) is not a number" }
+            guard let number = UInt32(value) else {
+                return "\(Self.quoted(value)) is not a number"
+            }
+            baseID = "\(number)"
             hotRestartFlags.append("--\(name)")
         default:
             hotRestartFlags.append("--\(name)")

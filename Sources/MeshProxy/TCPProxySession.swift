@@ -3,23 +3,28 @@ import MeshNet
 import MeshRuntime
 
 /// One `tcp_proxy` filter compiled for one worker.
-package final class TCPProxySettings {
+package final class TCPProxySettings: RuntimeUser {
     let config: TCPProxyConfig
     let stats: TCPProxyStats
-    let accessLogs: [AccessLogger]
+    private(set) var accessLogs: [AccessLogger] = []
     let idleTimeout: Nanoseconds?
     let durationMax: Nanoseconds?
     private let weightTotal: UInt64
 
-    init(_ config: TCPProxyConfig, plan: AgentPlan, worker: Worker) {
+    private unowned let worker: Worker
+
+    init(_ config: TCPProxyConfig, worker: Worker) {
         self.config = config
         stats = TCPProxyStats(worker.stats, statPrefix: config.statPrefix)
-        accessLogs = config.accessLogs.map {
-            worker.accessLogs.logger($0, runtime: plan.bootstrap.runtime)
-        }
+        self.worker = worker
         idleTimeout = config.idleTimeout.map { Nanoseconds($0) }
         durationMax = config.maxConnectionDuration.map { Nanoseconds($0) }
         weightTotal = config.clusters.reduce(0) { $0 + UInt64($1.weight) }
+        worker.use(self)
+    }
+
+    func apply(_ runtime: RuntimeConfig) {
+        accessLogs = config.accessLogs.map { worker.accessLogs.logger($0, runtime: runtime) }
     }
 
     /// A connection that network RBAC closed before it came here is logged as if it had.
@@ -113,8 +118,8 @@ package final class TCPProxySession: ConnectionDelegate, UpstreamTCPWaiter, Time
         guard let downstream, let connection = upstream.connection else { return upstream.close() }
         upstream.user = self
         self.upstream = connection
-        info.upstreamHost = upstream.endpoint.address
-        info.upstreamRemoteAddress = upstream.endpoint.address
+        info.upstreamHost = upstream.remoteAddress
+        info.upstreamRemoteAddress = upstream.remoteAddress
         info.upstreamLocalAddress = upstream.localAddress
         info.upstreamTLS = upstream.tls
         info.upstreamConnectStart = upstream.start
@@ -196,7 +201,7 @@ package final class TCPProxySession: ConnectionDelegate, UpstreamTCPWaiter, Time
         if connection === downstream {
             downstream = nil
             connector?.cancel()
-            if upstream != nil { settings.stats.upstreamFlushTotal.add() }
+            if let upstream, upstream.bufferedBytes > 0 { settings.stats.upstreamFlushTotal.add() }
             // A reset goes on as one: the upstream is to know that something is missing.
             if case .reset = reason { upstream?.abort() } else { upstream?.closeAfterFlush() }
             finish()

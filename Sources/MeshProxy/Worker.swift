@@ -22,6 +22,8 @@ package final class Worker {
     package private(set) var isDraining = false
 
     private var listeners: [ActiveListener] = []
+    private var runtime: RuntimeConfig
+    private var runtimeUsers: [any RuntimeUser] = []
     private var date = DateHeader()
     private var wallOffset: Int64 = 0
     private var wallReadAt = Instant(nanoseconds: 0)
@@ -34,6 +36,7 @@ package final class Worker {
         self.index = index
         self.loop = loop
         self.plan = plan
+        runtime = plan.runtime
         stats = WorkerStats(plan.process.registry, index: index)
         random = FastRandom(seed: Self.entropy(loop.system))
         let upstream = UpstreamWorker(
@@ -53,12 +56,32 @@ package final class Worker {
             random: FastRandom(seed: Self.entropy(loop.system))
         )
         loop.owner = self
+        // They may have changed since the clusters were planned.
+        if runtime != plan.bootstrap.runtime { apply(runtime) }
     }
 
     private static func entropy(_ system: any System) -> UInt64 {
         var seed: UInt64 = 0
         withUnsafeMutableBytes(of: &seed) { system.fill(random: $0) }
         return seed
+    }
+
+    // MARK: Runtime
+
+    /// Compiles what `user` holds of the runtime's values, now and after every change. Keeps it: what
+    /// is compiled for a worker lives as long.
+    func use(_ user: any RuntimeUser) {
+        runtimeUsers.append(user)
+        user.apply(runtime)
+    }
+
+    /// Puts these values in force for what begins from now on.
+    package func apply(_ runtime: RuntimeConfig) {
+        self.runtime = runtime
+        for (config, cluster) in zip(plan.bootstrap.clusters, clusters.clusters) {
+            cluster.apply(runtime, config.http)
+        }
+        for user in runtimeUsers { user.apply(runtime) }
     }
 
     package var log: Log { plan.process.log }
@@ -106,9 +129,19 @@ package final class Worker {
         for connection in connections { connection.startDrain() }
     }
 
-    package func closeListeners() {
-        for listener in listeners { listener.close() }
-        listeners.removeAll()
+    /// Connections of listeners are asked to go elsewhere within this time; others may come.
+    package func drainListeners(over span: Nanoseconds, inboundOnly: Bool) {
+        for listener in listeners where !inboundOnly || listener.config.direction == .inbound {
+            listener.begin(ListenerDrain(start: loop.now, span: span))
+        }
+    }
+
+    package func closeListeners(inboundOnly: Bool = false) {
+        let isMeant = { (listener: ActiveListener) in
+            !inboundOnly || listener.config.direction == .inbound
+        }
+        for listener in listeners where isMeant(listener) { listener.close() }
+        listeners.removeAll(where: isMeant)
     }
 
     /// The drain's time is over.

@@ -46,7 +46,7 @@ private func cluster(_ json: String = "", assignment: String? = nil) -> (
             #"{"cluster_name":"c","endpoints":[{"lb_endpoints":[{"endpoint":{"address":{"socket_address":{"address":"app.local","port_value":80}}}}]}]}"#
         #expect(
             cluster(assignment: named).1 == [
-                #"1:133: load_assignment.endpoints[0].lb_endpoints[0].endpoint.address.socket_address.address: "app.local" is no IP address; use type STRICT_DNS for names"#
+                #"1:133: load_assignment.endpoints[0].lb_endpoints[0].endpoint.address.socket_address.address: "app.local" is no IP address; use type STRICT_DNS or LOGICAL_DNS for names"#
             ]
         )
         let (config, errors, _) = cluster(
@@ -62,8 +62,54 @@ private func cluster(_ json: String = "", assignment: String? = nil) -> (
         #expect(dns.lookupFamily == .v4Only)
     }
 
+    @Test func `a LOGICAL_DNS cluster has one endpoint, and Envoy's types go by their names too`() {
+        func named(_ count: Int) -> String {
+            let endpoint =
+                #"{"endpoint":{"address":{"socket_address":{"address":"app.local","port_value":80}}}}"#
+            let all = Array(repeating: endpoint, count: count).joined(separator: ",")
+            return #"{"cluster_name":"c","endpoints":[{"lb_endpoints":[\#(all)]}]}"#
+        }
+        for kind in [
+            #""type":"LOGICAL_DNS""#, #""cluster_type":{"name":"envoy.cluster.logical_dns"}"#,
+            #""cluster_type":{"name":"x","typed_config":{"@type":"type.googleapis.com/envoy.extensions.clusters.dns.v3.DnsCluster","all_addresses_in_single_endpoint":true}}"#,
+        ] {
+            let (config, errors, _) = cluster(kind, assignment: named(1))
+            #expect(errors == [])
+            if case .logicalDNS? = config?.discovery { continue }
+            Issue.record("\(kind)")
+        }
+        let (_, errors, _) = cluster(#""type":"LOGICAL_DNS""#, assignment: named(2))
+        #expect(
+            errors.count == 1
+                && errors[0].contains("exactly one locality with one endpoint, got 1 with 2")
+        )
+        let (strict, none, _) = cluster(
+            #""cluster_type":{"name":"envoy.cluster.strict_dns"}"#,
+            assignment: named(2)
+        )
+        #expect(none == [])
+        #expect(strict?.discovery.dns != nil)
+    }
+
+    @Test func `wrappers and durations may be spelled out, and enum numbers quoted, as in Envoy`() {
+        let (config, errors, _) = cluster(
+            #""connect_timeout":{"seconds":1,"nanos":500000000},"lb_policy":"3","per_connection_buffer_limit_bytes":{"value":"7"}"#
+        )
+        #expect(errors == [])
+        #expect(config?.connectTimeout == .milliseconds(1500))
+        #expect(config?.perConnectionBufferLimitBytes == 7)
+        guard case .random? = config?.balancing.policy else {
+            Issue.record("not RANDOM")
+            return
+        }
+    }
+
     @Test(arguments: [
         (#""type":"EDS""#, "type: EDS is not supported"),
+        (#""type":"ORIGINAL_DST""#, "name the endpoints, with type STATIC or STRICT_DNS"),
+        (#""connect_timeout":"250ms""#, #"got "250ms"; did you mean "0.25s"?"#),
+        (#""connect_timeout":5"#, #"got 5; did you mean "5s"?"#),
+        (#""dns_jitter":{"secs":5}"#, #"unknown field "secs""#),
         (#""lb_policy":"MAGLEV""#, "lb_policy: MAGLEV is not supported"),
         (#""lb_policy":"LEAST_REQUST""#, #"did you mean "LEAST_REQUEST"?"#),
         (
@@ -71,7 +117,10 @@ private func cluster(_ json: String = "", assignment: String? = nil) -> (
             "health_checks is not supported: active health checks"
         ),
         (#""outlier_detection":{}"#, "outlier_detection is not supported"),
-        (#""connect_timeout":"0s""#, "connect_timeout: must be longer than zero"),
+        (
+            #""connect_timeout":"0s""#,
+            #"connect_timeout: expected a duration longer than zero, got "0s""#
+        ),
         (
             #""common_lb_config":{"locality_weighted_lb_config":{}}"#,
             "locality_weighted_lb_config is not supported"

@@ -107,6 +107,7 @@ struct AdminExplainerTests {
         explainer = AdminExplainer(
             bootstrap,
             formats: FormatEnvironment(hostname: "h") { _ in nil },
+            runtime: { bootstrap.runtime },
             clusters: { name in plans.first { $0.options.name == name } }
         )
     }

@@ -17,6 +17,7 @@ final class SimulatedAgent {
     private let logs = MemoryLogFiles()
     private let logWriter: LogWriter
     private let process: ProcessState
+    private let plan: AgentPlan
 
     init(
         _ text: String,
@@ -48,7 +49,8 @@ final class SimulatedAgent {
             "\(diagnostics.errors)"
         )
         if wire == .framed { plan = Self.framed(plan) }
-        workers = (0..<count).map { index in
+        self.plan = plan
+        workers = (0..<count).map { [plan] index in
             let worker = Worker(index: index, loop: simulation.makeLoop(), plan: plan)
             group.joined(index, worker.loop.mailbox)
             return worker
@@ -86,6 +88,11 @@ final class SimulatedAgent {
             downstreamTLS: [:],
             serverCodecs: FramedServerCodecs()
         )
+    }
+
+    /// What `POST /runtime_modify` does with these values in the place of all earlier ones.
+    func publish(_ values: [(key: String, value: String)]) {
+        plan.publish(plan.runtime.replacingAdminLayer(with: values))
     }
 
     /// A counter or gauge over all workers; 0 where there is none.

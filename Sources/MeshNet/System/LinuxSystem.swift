@@ -6,12 +6,20 @@ package final class LinuxSystem: System {
     private let epoll: Int32
     private let eventWaker: EventWaker
     private let ready: UnsafeMutablePointer<epoll_event>
+    /// Accepting stops at this descriptor: what is above is for connections this process makes itself,
+    /// for logs, and for the administrator, who wants to see what is wrong.
+    private let acceptCeiling: Int32
+    /// The last connection accepted came near the ceiling.
+    private var isNearCeiling = false
 
     /// Events taken from the kernel in one call. More wait for the next; 256 keeps a batch in cache.
     private static let eventsMax: Int32 = 256
     private static let wakerToken = UInt64.max
 
-    package init() throws(SystemError) {
+    /// - Parameter descriptorShareKept: the part of the process's limit of open files (`ulimit -n`) that
+    ///   accepted connections leave to others, as one in so many; 0 keeps none.
+    package init(descriptorShareKept: Int32 = 0) throws(SystemError) {
+        acceptCeiling = Self.ceiling(keeping: descriptorShareKept)
         epoll = epoll_create1(Int32(EPOLL_CLOEXEC))
         guard epoll >= 0 else { throw SystemError(code: errno, call: "epoll_create1") }
         eventWaker = try EventWaker()
@@ -85,7 +93,27 @@ package final class LinuxSystem: System {
         return socket
     }
 
+    private static func ceiling(keeping share: Int32) -> Int32 {
+        var limit = rlimit()
+        guard share > 0, getrlimit(__rlimit_resource_t(UInt32(RLIMIT_NOFILE.rawValue)), &limit) == 0
+        else { return .max }
+        let count = Int32(clamping: limit.rlim_cur)
+        return count - min(64, count / share)
+    }
+
+    /// Whether the lowest free descriptor is still above the ceiling.
+    private func isCeilingReached(by socket: Socket) -> Bool {
+        let probe = dup(socket.descriptor)
+        guard probe >= 0 else { return true }
+        Glibc.close(probe)
+        isNearCeiling = probe >= acceptCeiling
+        return isNearCeiling
+    }
+
     package func accept(from listener: Socket) -> AcceptResult {
+        if isNearCeiling, isCeilingReached(by: listener) {
+            return .exhausted(SystemError(code: EMFILE, call: "accept4"))
+        }
         var storage = sockaddr_storage()
         var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
         let descriptor = clinux_accept(listener.descriptor, &storage, &length)
@@ -97,6 +125,7 @@ package final class LinuxSystem: System {
             default: return .lost
             }
         }
+        if descriptor >= acceptCeiling { isNearCeiling = true }
         guard let address = SocketAddress(storage) else {
             Glibc.close(descriptor)
             return .lost

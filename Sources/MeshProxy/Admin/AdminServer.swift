@@ -11,9 +11,11 @@ final class AdminServer: ListenerDelegate {
     private var date = DateHeader()
     let address: SocketAddress
 
-    /// The admin answers people and scrapers; more connections than this are not theirs.
+    /// The admin answers people and scrapers; where there are more connections than this, the one that
+    /// has been silent longest gives way, so that nobody can occupy the port.
     private static let connectionsMax = 256
-    fileprivate var connections = 0
+    /// The one silent longest comes first.
+    private var connections: [Connection] = []
 
     init(_ address: SocketAddress, loop: EventLoop, admin: Admin) throws(SystemError) {
         self.loop = loop
@@ -26,11 +28,22 @@ final class AdminServer: ListenerDelegate {
     }
 
     func accepted(_ socket: Socket, from address: SocketAddress) {
-        guard connections < Self.connectionsMax else { return loop.system.close(socket) }
+        if connections.count >= Self.connectionsMax { connections.first?.close() }
         let served = AdminConnection(self, headers)
         let connection = Connection(accepted: socket, loop: loop, secure: nil, delegate: served)
-        connections += 1
-        do throws(SystemError) { try connection.start() } catch { connections -= 1 }
+        connections.append(connection)
+        do throws(SystemError) { try connection.start() } catch { forget(connection) }
+    }
+
+    fileprivate func forget(_ connection: Connection) {
+        connections.removeAll { $0 === connection }
+    }
+
+    /// Something was heard of it.
+    fileprivate func heard(_ connection: Connection) {
+        guard connections.last !== connection else { return }
+        forget(connection)
+        connections.append(connection)
     }
 
     func acceptExhausted(_ error: SystemError) {
@@ -69,7 +82,8 @@ private final class AdminConnection: ConnectionDelegate, ServerCodecDelegate {
     }
 
     func connection(_ connection: Connection, received bytes: Bytes) -> Int {
-        codec?.received(bytes) ?? bytes.count
+        server.heard(connection)
+        return codec?.received(bytes) ?? bytes.count
     }
 
     func connectionReadEnded(_ connection: Connection) { codec?.receivedEnd() }
@@ -80,7 +94,7 @@ private final class AdminConnection: ConnectionDelegate, ServerCodecDelegate {
         codec?.connectionClosed(.connectionTermination)
         codec = nil
         self.connection = nil
-        server.connections -= 1
+        server.forget(connection)
     }
 
     func openStream(_ stream: any ServerStream) -> any ServerStreamDelegate {
@@ -97,6 +111,7 @@ private final class AdminStream: ServerStreamDelegate {
     private let headers: HeaderMapPool
     private var method = ""
     private var target = ""
+    private var contentType = ""
     private var body: [UInt8] = []
     private var isAnswered = false
 
@@ -112,6 +127,7 @@ private final class AdminStream: ServerStreamDelegate {
     func requestHead(_ head: HeaderMap, endStream: Bool) {
         method = head.string(.method) ?? ""
         target = head.string(.path) ?? ""
+        contentType = head.string(.contentType) ?? ""
         if endStream { answer() }
     }
 
@@ -134,7 +150,13 @@ private final class AdminStream: ServerStreamDelegate {
 
     private func answer() {
         guard !isAnswered else { return }
-        send(server.respond(to: AdminRequest(method: method, target: target, body: body)))
+        let request = AdminRequest(
+            method: method,
+            target: target,
+            body: body,
+            contentType: contentType
+        )
+        send(server.respond(to: request))
     }
 
     private func send(_ response: consuming AdminResponse) {

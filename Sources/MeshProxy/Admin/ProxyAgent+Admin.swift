@@ -30,16 +30,22 @@ extension ProxyAgent {
         state.listeners = { [unowned self] in listening.map { ($0.name, $0.address) } }
         state.certificates = { [unowned self] in certificates() }
         state.memory = { ProcessMemory.read().forAdmin }
-        let runtime = plan.bootstrap.runtime
-        state.runtime = { AdminState.Runtime(config: runtime) }
+        let plan = plan
+        let overrides = RuntimeOverrides(plan.bootstrap.runtime) { [unowned self] runtime, count in
+            plan.publish(runtime)
+            gauges?.runtimeChanged(runtime, overrides: count)
+        }
+        state.runtime = { AdminState.Runtime(config: plan.runtime, overrides: overrides.values) }
+        state.modifyRuntime = { overrides.modify($0) }
         state.failHealthChecks = { process.isFailingHealthChecks = true }
         state.passHealthChecks = { process.isFailingHealthChecks = false }
-        state.drainListeners = { [unowned self] in drainListeners(graceful: $0.isGraceful) }
+        state.drainListeners = { [unowned self] in drainListeners($0) }
         state.reopenLogs = { [unowned self] in reopenLogs() }
         state.quit = { [unowned self] in quit() }
         let explainer = AdminExplainer(
             plan.bootstrap,
             formats: process.formats,
+            runtime: { plan.runtime },
             clusters: plan.cluster
         )
         state.explain = { explainer.respond(to: $0) }
@@ -66,11 +72,21 @@ extension Options {
     /// The command line as `/server_info` gives it.
     var serverInfo: [(name: String, value: ConfigValue)] {
         [
+            ("base_id", .string(baseID)),
+            ("use_dynamic_base_id", .bool(hotRestartFlags.contains("--use-dynamic-base-id"))),
+            ("concurrency", .number(Double(concurrency ?? CommandLineRunner.processors))),
             ("config_path", .string(configPath)),
-            ("concurrency", .number(Double(concurrency ?? 0))),
-            ("mode", .string(mode == .validate ? "Validate" : "Serve")),
             ("log_level", .string(logLevel.name)),
+            (
+                "component_log_level",
+                .string(
+                    componentLogLevels.map { "\($0.component):\($0.level.name)" }
+                        .joined(separator: ",")
+                )
+            ),
             ("drain_time", .string("\(drainTime?.components.seconds ?? 5)s")),
+            ("mode", .string(mode == .validate ? "Validate" : "Serve")),
+            ("disable_hot_restart", .bool(hotRestartFlags.contains("--disable-hot-restart"))),
         ]
     }
 }

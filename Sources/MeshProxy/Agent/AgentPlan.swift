@@ -2,9 +2,10 @@ import MeshConfig
 import MeshHTTP
 import MeshNet
 import MeshRuntime
+import Synchronization
 
-/// A validated configuration, ready to be compiled by each worker. Immutable; made on the control
-/// thread, where everything that can fail has been done.
+/// A validated configuration, ready to be compiled by each worker. Immutable but for
+/// ``runtime``; made on the control thread, where everything that can fail has been done.
 package final class AgentPlan: Sendable {
     package let bootstrap: Bootstrap
     package let process: ProcessState
@@ -15,6 +16,7 @@ package final class AgentPlan: Sendable {
     private let downstreamTLS: [ConfigPath: TLSContextSlot]
     /// Another wire than HTTP/1.1 towards clients; nil where the configuration decides.
     let serverCodecs: (any ServerCodecFactory)?
+    private let currentRuntime: Mutex<RuntimeConfig>
 
     package init(
         bootstrap: Bootstrap,
@@ -30,6 +32,16 @@ package final class AgentPlan: Sendable {
         self.clusters = clusters
         self.downstreamTLS = downstreamTLS
         self.serverCodecs = serverCodecs
+        currentRuntime = Mutex(bootstrap.runtime)
+    }
+
+    /// The runtime values in force. Workers begin with them, and hear of later ones by mail.
+    package var runtime: RuntimeConfig { currentRuntime.withLock { $0 } }
+
+    /// Puts runtime values in force in all workers.
+    package func publish(_ runtime: RuntimeConfig) {
+        currentRuntime.withLock { $0 = runtime }
+        workers.postAll { $0.apply(runtime) }
     }
 
     func cluster(_ name: String) -> ClusterPlan? { clusters.first { $0.options.name == name } }
@@ -62,10 +74,7 @@ extension Worker {
                 worker: self,
                 localAddress: socket.address,
                 chains: config.filterChains.map(compiler.compile),
-                defaultChain: config.defaultFilterChain.map(compiler.compile),
-                accessLogs: config.accessLogs.map {
-                    accessLogs.logger($0, runtime: plan.bootstrap.runtime)
-                }
+                defaultChain: config.defaultFilterChain.map(compiler.compile)
             )
             try listener.start(socket.socket)
             add(listener)

@@ -35,6 +35,8 @@ package enum CommandLineRunner {
     private static func run(_ options: Options) throws(AgentError) {
         // A peer that closes early is an event, not a signal.
         signal(SIGPIPE, SIG_IGN)
+        // A log that has reached its size limit is counted like one on a full disk.
+        signal(SIGXFSZ, SIG_IGN)
         let signals = SignalListener.block([SIGTERM, SIGINT, SIGHUP, SIGUSR1])
         let files = DiskFiles()
         let (bootstrap, diagnostics) = try load(options, files)
@@ -57,6 +59,12 @@ package enum CommandLineRunner {
             }
             for flag in options.hotRestartFlags {
                 process.log.info(.main, "\(flag) has no effect: there is no hot restart")
+            }
+            for level in options.componentLogLevels where LogComponent(level.component) == nil {
+                process.log.info(
+                    .main,
+                    "--component-log-level \(level.component) has no effect: it has no lines here"
+                )
             }
             let agent = ProxyAgent(
                 plan: plan,
@@ -130,7 +138,7 @@ package enum CommandLineRunner {
         }
     }
 
-    private static var processors: Int { max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))) }
+    static var processors: Int { max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))) }
 
     private static func write(_ text: String, to descriptor: Int32) {
         var text = text

@@ -22,14 +22,22 @@ package final class ProxyAgent: TimerTarget, FileWatcherDelegate {
     private var signals: SignalListener?
     private var discovery: DNSDiscovery?
     private var admin: AdminServer?
-    private var gauges: ServerGauges?
+    private(set) var gauges: ServerGauges?
     package private(set) var listening: [ListeningAddress] = []
     private var drainTimer = TimerID.none
     private var drainDeadline: Instant?
     private var ticketTimer = TimerID.none
 
-    private enum Timer { static let drain: UInt8 = 0, tickets: UInt8 = 1 }
+    /// Of listeners that stop later.
+    private var listenerTimers: [TimerID] = []
 
+    private enum Timer {
+        static let drain: UInt8 = 0, tickets: UInt8 = 1, listeners: UInt8 = 2
+        static let inboundListeners: UInt8 = 3
+    }
+
+    /// One in so many of the descriptors that `ulimit -n` allows is not for clients.
+    private static let descriptorShareKept: Int32 = 8
     /// In-flight requests get this long after SIGTERM unless `--drain-time-s` says otherwise.
     package static let drainTimeDefault = Nanoseconds.seconds(5)
     /// How long the first answers of name servers are waited for.
@@ -157,7 +165,8 @@ package final class ProxyAgent: TimerTarget, FileWatcherDelegate {
         do throws(SystemError) {
             let thread = try WorkerThread(name: "worker_\(index)") {
                 do throws(SystemError) {
-                    let loop = EventLoop(system: try LinuxSystem())
+                    let system = try LinuxSystem(descriptorShareKept: Self.descriptorShareKept)
+                    let loop = EventLoop(system: system)
                     // First the mailbox: what changes from now on is heard after the worker has begun
                     // with what was true.
                     plan.workers.joined(index, loop.mailbox)
@@ -282,8 +291,7 @@ package final class ProxyAgent: TimerTarget, FileWatcherDelegate {
     /// after the drain's time. A second call ends it now.
     package func drain() {
         guard drainDeadline == nil else { return loop.stop() }
-        let time = options.drainTime.map { Nanoseconds($0) } ?? Self.drainTimeDefault
-        drainDeadline = loop.now + time
+        drainDeadline = loop.now + drainTime
         plan.process.isDraining = true
         plan.workers.postAll { $0.drain() }
         drainTimer = loop.arm(self, Timer.drain, after: Self.drainPoll)
@@ -295,17 +303,32 @@ package final class ProxyAgent: TimerTarget, FileWatcherDelegate {
         drain()
     }
 
-    /// Stops accepting without ending the process (admin: /drain_listeners).
-    package func drainListeners(graceful: Bool) {
-        if graceful {
-            plan.process.isDraining = true
-            plan.workers.postAll { $0.drain() }
-        } else {
-            plan.workers.postAll { $0.closeListeners() }
-        }
+    private var drainTime: Nanoseconds {
+        options.drainTime.map { Nanoseconds($0) } ?? Self.drainTimeDefault
+    }
+
+    /// Asks connections to go elsewhere and stops accepting, without ending the process: at once, or when
+    /// the drain's time is over (admin: /drain_listeners).
+    func drainListeners(_ wanted: AdminState.Drain) {
+        let span = drainTime
+        let inboundOnly = wanted.isInboundOnly
+        plan.workers.postAll { $0.drainListeners(over: span, inboundOnly: inboundOnly) }
+        guard wanted.isGraceful else { return stopListeners(inboundOnly: inboundOnly) }
+        guard !wanted.skipsExit else { return }
+        let kind = inboundOnly ? Timer.inboundListeners : Timer.listeners
+        listenerTimers.append(loop.arm(self, kind, after: span))
+    }
+
+    private func stopListeners(inboundOnly: Bool) {
+        plan.workers.postAll { $0.closeListeners(inboundOnly: inboundOnly) }
+        let stopped = plan.bootstrap.listeners.count { !inboundOnly || $0.direction == .inbound }
+        gauges?.listenersStopped(stopped)
     }
 
     package func timerFired(_ kind: UInt8) {
+        if kind == Timer.listeners || kind == Timer.inboundListeners {
+            return stopListeners(inboundOnly: kind == Timer.inboundListeners)
+        }
         if kind == Timer.tickets {
             secrets.rotateTicketKeys()
             ticketTimer = loop.arm(self, Timer.tickets, after: Self.ticketKeyLife)

@@ -8,7 +8,8 @@ extension RuntimeConfig {
             return configured.defaultValue
         }
         if let number = value.numberValue {
-            return FractionalPercent(UInt32(max(0, min(100, number))))
+            guard number >= 0, number == number.rounded() else { return configured.defaultValue }
+            return FractionalPercent(UInt32(min(100, number)))
         }
         guard case .object(let fields) = value, let numerator = fields["numerator"]?.numberValue
         else { return configured.defaultValue }

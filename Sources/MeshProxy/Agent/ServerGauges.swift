@@ -50,11 +50,26 @@ final class ServerGauges: TimerTarget {
         listenerManager.totalListenersActive.set(UInt64(listeners))
         listenerManager.totalListenersWarming.set(0)
         listenerManager.workersStarted.set(1)
+        // Envoy loads them twice while it starts.
         runtime.loadSuccess.add()
-        runtime.numLayers.set(UInt64(bootstrap.runtime.layers.count))
-        runtime.numKeys.set(UInt64(bootstrap.runtime.keyCount))
+        runtime.overrideDirNotExists.add()
+        runtimeChanged(bootstrap.runtime, overrides: 0)
         let spent = (now.nanoseconds - process.startWall.nanoseconds) / 1_000_000
         stats.initializationTimeMs.record(UInt64(max(0, spent)))
+    }
+
+    /// Other runtime values are in force.
+    func runtimeChanged(_ config: RuntimeConfig, overrides: Int) {
+        runtime.loadSuccess.add()
+        runtime.overrideDirNotExists.add()
+        runtime.adminOverridesActive.set(overrides > 0 ? 1 : 0)
+        runtime.numLayers.set(UInt64(config.layers.count))
+        runtime.numKeys.set(UInt64(config.keyCount))
+    }
+
+    /// So many listeners have stopped, in all workers.
+    func listenersStopped(_ count: Int) {
+        listenerManager.listenerStopped.add(UInt64(count * registry.workers))
     }
 
     func timerFired(_ kind: UInt8) {

@@ -10,15 +10,20 @@ package final class AdminExplainer {
     private let bootstrap: Bootstrap
     private let clusters: (String) -> ClusterPlan?
     private let formats: FormatEnvironment
+    private let runtime: () -> RuntimeConfig
 
-    /// - Parameter clusters: the process's clusters by name.
+    /// - Parameters:
+    ///   - runtime: the values in force.
+    ///   - clusters: the process's clusters by name.
     package init(
         _ bootstrap: Bootstrap,
         formats: FormatEnvironment,
+        runtime: @escaping () -> RuntimeConfig,
         clusters: @escaping (String) -> ClusterPlan?
     ) {
         self.bootstrap = bootstrap
         self.formats = formats
+        self.runtime = runtime
         self.clusters = clusters
     }
 
@@ -239,7 +244,7 @@ package final class AdminExplainer {
             return explanation
         }
         let filters = HTTPFilterChain.make(manager, stats: scratch)
-        let runtime = bootstrap.runtime
+        let runtime = runtime()
         let routes = RouteTable(
             manager.routes,
             RouteEnvironment(

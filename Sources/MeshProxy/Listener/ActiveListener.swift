@@ -3,7 +3,7 @@ import MeshNet
 import MeshRuntime
 
 /// One listener on one worker: accepts, lets listener filters look, chooses the filter chain.
-final class ActiveListener: ListenerDelegate {
+final class ActiveListener: ListenerDelegate, RuntimeUser {
     let worker: Worker
     let config: ListenerConfig
     /// As statistics name it: the address with `:` and brackets as `_`, or the configured prefix.
@@ -13,10 +13,12 @@ final class ActiveListener: ListenerDelegate {
     private let inspectors: ListenerInspectors?
     private let chains: [FilterChain]
     private let defaultChain: FilterChain?
-    private let accessLogs: [AccessLogger]
+    private var accessLogs: [AccessLogger] = []
     private let keepAlive: SocketOptions?
     private var listener: Listener?
     private let localAddress: SocketAddress
+    private var exhaustionLoggedAt: Instant?
+    private static let exhaustionLogInterval = Nanoseconds.seconds(10)
 
     init(
         _ config: ListenerConfig,
@@ -24,15 +26,13 @@ final class ActiveListener: ListenerDelegate {
         worker: Worker,
         localAddress: SocketAddress,
         chains: [FilterChain],
-        defaultChain: FilterChain?,
-        accessLogs: [AccessLogger]
+        defaultChain: FilterChain?
     ) {
         self.config = config
         self.worker = worker
         self.localAddress = localAddress
         self.chains = chains
         self.defaultChain = defaultChain
-        self.accessLogs = accessLogs
         keepAlive = config.tcpKeepalive.map { keepAlive in
             var options = SocketOptions()
             options.keepAlive = SocketOptions.KeepAlive(
@@ -46,6 +46,11 @@ final class ActiveListener: ListenerDelegate {
         workerStats = ListenerWorkerStats(worker.stats, listener: statName)
         matcher = FilterChainMatcher(config.filterChains.map(\.match))
         inspectors = ListenerInspectors(config, worker.stats)
+        worker.use(self)
+    }
+
+    func apply(_ runtime: RuntimeConfig) {
+        accessLogs = config.accessLogs.map { worker.accessLogs.logger($0, runtime: runtime) }
     }
 
     /// Begins to accept. Takes the socket.
@@ -56,6 +61,15 @@ final class ActiveListener: ListenerDelegate {
     func close() {
         listener?.close()
         listener = nil
+    }
+
+    /// From now on its HTTP connections are asked to go elsewhere.
+    func begin(_ drain: ListenerDrain) {
+        for chain in chains + (defaultChain.map { [$0] } ?? []) {
+            if case .http(let settings) = chain.terminal, settings.drain == nil {
+                settings.drain = drain
+            }
+        }
     }
 
     // MARK: Accepting
@@ -83,6 +97,10 @@ final class ActiveListener: ListenerDelegate {
 
     func acceptExhausted(_ error: SystemError) {
         stats.downstreamCxOverflow.add()
+        // It is tried again and again; the counter tells how often.
+        let now = worker.loop.now
+        if let last = exhaustionLoggedAt, now - last < Self.exhaustionLogInterval { return }
+        exhaustionLoggedAt = now
         worker.log.warning(
             .connHandler,
             "accept failed: listener=\(config.displayName): \(error.reason);"

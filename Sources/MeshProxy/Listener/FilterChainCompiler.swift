@@ -17,7 +17,7 @@ struct FilterChainCompiler {
             switch filter {
             case .rbac(let rbac): gates.append(NetworkRBAC(rbac, stats: worker.stats))
             case .tcpProxy(let proxy):
-                terminal = .tcp(TCPProxySettings(proxy, plan: plan, worker: worker))
+                terminal = .tcp(TCPProxySettings(proxy, worker: worker))
             case .httpConnectionManager(let manager):
                 terminal = .http(
                     HTTPConnectionManagerSettings(

@@ -42,9 +42,24 @@ package enum FilterSetting {
     case own(AnyObject)
 }
 
+/// What a stream asks of its virtual host after its route was found.
+package struct VirtualHostFacts {
+    package let name: String
+    package let includesRequestAttemptCount: Bool
+    package let includesAttemptCountInResponse: Bool
+    package let includesTimeoutRetryHeader: Bool
+
+    init(_ config: VirtualHostConfig) {
+        name = config.name
+        includesRequestAttemptCount = config.includesRequestAttemptCount
+        includesAttemptCountInResponse = config.includesAttemptCountInResponse
+        includesTimeoutRetryHeader = config.includesTimeoutRetryHeader
+    }
+}
+
 /// Routes of one set of domains. Immutable.
 package final class VirtualHost {
-    package let name: String
+    package let facts: VirtualHostFacts
     package let config: VirtualHostConfig
     package let routes: [Route]
     /// By place in ``routes``: what a request without a split is given.
@@ -53,13 +68,11 @@ package final class VirtualHost {
     init(_ config: VirtualHostConfig, routes: [Route]) {
         self.config = config
         self.routes = routes
-        name = config.name
+        facts = VirtualHostFacts(config)
         selections = routes.map { RouteSelection(host: self, route: $0, split: nil) }
     }
 
-    package var includesRequestAttemptCount: Bool { config.includesRequestAttemptCount }
-    package var includesAttemptCountInResponse: Bool { config.includesAttemptCountInResponse }
-    package var includesTimeoutRetryHeader: Bool { config.includesTimeoutRetryHeader }
+    package var name: String { facts.name }
 
     /// Whether the request must be sent to HTTPS first. Goes by `x-forwarded-proto`: TLS may have ended
     /// before us.

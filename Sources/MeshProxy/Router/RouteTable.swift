@@ -16,16 +16,15 @@ package enum RouteDecision {
 ///
 /// A class, and made in advance where there is no split: a request holds one reference instead of three.
 package final class RouteSelection {
-    /// The table outlives its selections: whoever holds one holds the connection manager's settings,
-    /// and with them the table.
-    package unowned(unsafe) let host: VirtualHost
+    /// Copied: a selection outlives its table where the runtime replaces that meanwhile.
+    package let host: VirtualHostFacts
     package let route: Route
     package let split: WeightedTarget?
     /// What the route does with the request, where it forwards it.
     package let forward: ForwardAction?
 
     init(host: VirtualHost, route: Route, split: WeightedTarget?) {
-        self.host = host
+        self.host = host.facts
         self.route = route
         self.split = split
         if case .forward(let action) = route.action { forward = action } else { forward = nil }

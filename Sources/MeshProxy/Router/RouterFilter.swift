@@ -222,9 +222,12 @@ package final class RouterFilter: TimerTarget {
     }
 
     /// The attempt has its stream: it sends what there is of the request.
-    func attemptReady(_ attempt: UpstreamRequest, _ endpoint: Endpoint) {
+    func attemptReady(_ attempt: UpstreamRequest, _ connection: UpstreamConnection) {
+        let endpoint = connection.endpoint
         attempted(endpoint)
-        stream.info.upstreamRemoteAddress = endpoint.address
+        // The name of a logical endpoint may lead elsewhere by now.
+        stream.info.upstreamHost = connection.remoteAddress
+        stream.info.upstreamRemoteAddress = connection.remoteAddress
         stream.info.upstreamHTTPVersion = cluster?.options.codec.version
         if let action, action.usesUpstreamHost, !endpoint.spec.hostname.isEmpty {
             action.setUpstreamHost(

@@ -65,7 +65,7 @@ package final class UpstreamRequest: PoolWaiter, ClientStreamDelegate, TimerTarg
         info.upstreamHandshakeEnd = connection.securedAt
         info.upstreamConnectionID = connection.id
         if idleTimeout > .zero { idleTimer = loop.arm(self, Timer.idle, after: idleTimeout) }
-        router.attemptReady(self, connection.endpoint)
+        router.attemptReady(self, connection)
     }
 
     package func poolFailed(_ failure: PoolFailure) {

@@ -274,10 +274,9 @@ package final class Admin {
             usage: /runtime_modify?key1=value1&key2=value2&keyN=valueN
                    or send the parameters as form values
             use an empty value to remove a previously added override
-
             """
         var changes = request.query
-        if changes.isEmpty {
+        if changes.isEmpty, request.isForm {
             let form = String(decoding: request.body, as: UTF8.self)
             changes = AdminRequest(method: "POST", target: "?" + form).query
         }

@@ -8,10 +8,18 @@ package struct AdminRequest: Sendable {
     /// In order, percent-decoded; a name without `=` has an empty value.
     package let query: [(name: String, value: String)]
     package let body: [UInt8]
+    /// Empty where the request has none.
+    package let contentType: String
 
-    package init(method: String, target: String, body: [UInt8] = []) {
+    package init(
+        method: String,
+        target: String,
+        body: [UInt8] = [],
+        contentType: String = ""
+    ) {
         self.method = method
         self.body = body
+        self.contentType = contentType
         let halves = target.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
         path = String(halves[0])
         query =
@@ -33,6 +41,9 @@ package struct AdminRequest: Sendable {
     package subscript(name: String) -> String? { query.first { $0.name == name }?.value }
 
     package func has(_ name: String) -> Bool { self[name] != nil }
+
+    /// Whether the body holds parameters, as a query does.
+    var isForm: Bool { contentType.hasPrefix("application/x-www-form-urlencoded") }
 
     private static func decoded(_ text: Substring) -> String {
         var bytes: [UInt8] = []

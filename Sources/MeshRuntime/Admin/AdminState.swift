@@ -98,7 +98,7 @@ package struct AdminState {
     package var quit: () -> Void = {}
     /// An empty value takes an override back. Returns why nothing was changed, or nil.
     package var modifyRuntime: ([(key: String, value: String)]) -> String? = { _ in
-        "runtime values are set in the configuration file only\n"
+        "No admin layer specified"
     }
     /// Answers POST /explain.
     package var explain: ((AdminRequest) -> AdminResponse)?

@@ -20,6 +20,9 @@ package enum LogComponent: UInt8, CaseIterable, Sendable {
         self = component
     }
 
+    /// Of the components that have lines here.
+    package static var names: [String] { allCases.map(\.name) }
+
     /// Components of Envoy that have no lines here: a level for them is accepted and changes nothing.
     package static let unused: Set<String> = [
         "a2a", "ai_protocol_manager", "alternate_protocols_cache", "assert", "aws", "backtrace",

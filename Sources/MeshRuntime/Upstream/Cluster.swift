@@ -1,3 +1,4 @@
+import MeshConfig
 import MeshHTTP
 import MeshNet
 
@@ -28,7 +29,7 @@ package enum StreamOpening {
 ///
 /// Limits and health are the process's, in ``vitals``; the rest belongs to this worker alone.
 package final class Cluster {
-    package let options: ClusterOptions
+    package private(set) var options: ClusterOptions
     package let labels: ClusterLabels
     package let vitals: ClusterVitals
     package let stats: ClusterStats
@@ -58,7 +59,6 @@ package final class Cluster {
         self.vitals = vitals
         self.worker = worker
         stats = ClusterStats(worker.stats, cluster: options.statName)
-        _ = HTTP1CodecStats(worker.stats, prefix: "cluster.\(options.statName).")
         responses = ClusterResponseStats(worker.stats, cluster: options.statName)
         offset = worker.random.next() >> 1
         singleHostDuplicates = options.subsets.map { _ in
@@ -75,6 +75,12 @@ package final class Cluster {
     }
 
     package var name: String { options.name }
+
+    /// Connections made from now on are as lenient as these runtime values say.
+    package func apply(_ runtime: RuntimeConfig, _ config: UpstreamHTTPConfig) {
+        guard options.codec is HTTP1ClientCodecFactory else { return }
+        options.codec = HTTP1ClientCodecFactory(HTTP1Settings(upstream: config, runtime: runtime))
+    }
 
     /// What the request asks of its connection; nil for the usual.
     package func identity(of head: HeaderMap) -> ConnectionIdentity? {

@@ -38,7 +38,7 @@ package final class ClusterRegistry: Sendable {
                 name: config.name,
                 default: CircuitBreakerLimits(config.circuitBreakers.normal),
                 high: CircuitBreakerLimits(config.circuitBreakers.high),
-                endpoints: config.discovery == .fixed ? fixedEndpoints(config) : EndpointSet(),
+                endpoints: config.discovery.dns == nil ? fixedEndpoints(config) : EndpointSet(),
                 mailboxes: mailboxes
             )
             return ClusterPlan(
@@ -138,7 +138,7 @@ struct EndpointTemplate: Sendable {
                 EndpointTemplate(
                     endpoint,
                     locality,
-                    isResolved: config.discovery != .fixed,
+                    isResolved: config.discovery.dns != nil,
                     workers: workers,
                     connectionsMax: config.circuitBreakers.maxConnectionsPerHost.map { Int($0) }
                         ?? .max

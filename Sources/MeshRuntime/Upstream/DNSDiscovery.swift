@@ -1,8 +1,8 @@
 import MeshConfig
 import MeshNet
 
-/// Keeps the endpoints of STRICT_DNS clusters up to date: every address of every name, asked for again
-/// and again. Lives on the control thread's loop and publishes to workers by their mailboxes.
+/// Keeps the endpoints of clusters that resolve names up to date: every address of every name for
+/// STRICT_DNS, the first address of the one name for LOGICAL_DNS; asked for again and again. Lives on the control thread's loop and publishes to workers by their mailboxes.
 package final class DNSDiscovery {
     private let loop: EventLoop
     private let stats: WorkerStats
@@ -38,7 +38,9 @@ package final class DNSDiscovery {
     ) throws(SystemError) {
         stop()
         for (config, plan) in clusters {
-            guard case .strictDNS(let dns) = config.discovery else { continue }
+            guard let dns = config.discovery.dns else { continue }
+            var isLogical = false
+            if case .logicalDNS = config.discovery { isLogical = true }
             let options = ResolverOptions(dns.resolver)
             var resolver = resolvers[options]
             if resolver == nil {
@@ -49,6 +51,7 @@ package final class DNSDiscovery {
             self.clusters.append(
                 DNSCluster(
                     plan,
+                    isLogical: isLogical,
                     templates: EndpointTemplate.all(of: config, workers: plan.vitals.workerCount),
                     refresh: DNSRefresh.Settings(dns),
                     lookup: NameLookup(dns.lookupFamily),
@@ -104,10 +107,13 @@ private final class DNSCluster {
     private var names: [DNSName] = []
     let stats: ClusterStats
     let notRebuilt: Counter
+    /// One endpoint stands for its name, wherever that leads.
+    let isLogical: Bool
     unowned let owner: DNSDiscovery
 
     init(
         _ plan: ClusterPlan,
+        isLogical: Bool,
         templates: [EndpointTemplate],
         refresh: DNSRefresh.Settings,
         lookup: NameLookup,
@@ -116,6 +122,7 @@ private final class DNSCluster {
         owner: DNSDiscovery
     ) {
         vitals = plan.vitals
+        self.isLogical = isLogical
         self.owner = owner
         self.stats = ClusterStats(stats, cluster: plan.options.statName)
         notRebuilt = stats.counter("cluster.\(plan.options.statName).update_no_rebuild")
@@ -129,8 +136,16 @@ private final class DNSCluster {
     func stop() { for name in names { name.stop() } }
 
     func changed() {
-        let fresh = EndpointSet(names.flatMap(\.endpoints))
-        vitals.publish(fresh.keepingVitals(of: vitals.endpoints))
+        var fresh = EndpointSet(names.flatMap(\.endpoints))
+        let known = vitals.endpoints
+        // A logical endpoint is the same one at its next address: workers keep its connections, and
+        // make new ones to the new address.
+        if isLogical, let only = known.endpoints.first, !fresh.endpoints.isEmpty {
+            fresh.endpoints[0].vitals = only.vitals
+        } else {
+            fresh = fresh.keepingVitals(of: known)
+        }
+        vitals.publish(fresh)
     }
 }
 
@@ -212,8 +227,15 @@ private final class DNSName: TimerTarget {
 
     private func take(_ addresses: [ResolvedAddress]) {
         var seen: Set<SocketAddress> = []
-        let wanted = addresses.map { SocketAddress.ip($0.address, port: template.port) }
+        var wanted = addresses.map { SocketAddress.ip($0.address, port: template.port) }
             .filter { seen.insert($0).inserted }
+        if cluster.isLogical, let first = wanted.first {
+            // No address is no news: what was known stays.
+            wanted = [first]
+            seen = [first]
+        } else if cluster.isLogical {
+            return cluster.notRebuilt.add()
+        }
         if Set(endpoints.map(\.address)) == seen { return cluster.notRebuilt.add() }
         endpoints = wanted.map { template.endpoint(at: $0) }
         cluster.changed()

@@ -10,6 +10,8 @@ package final class UpstreamConnection {
 
     package let id: UInt64
     package let endpoint: Endpoint
+    /// What it connects to: the endpoint's address when it was made.
+    package let remoteAddress: SocketAddress
     let pool: HTTPConnectionPool
     private(set) var state = State.connecting
     /// Requests it was given, the one under way included.
@@ -42,6 +44,7 @@ package final class UpstreamConnection {
         self.pool = pool
         id = ConnectionID.next()
         endpoint = pool.endpoint
+        remoteAddress = pool.endpoint.address
         start = pool.loop.now
         idleSince = start
     }
@@ -77,7 +80,7 @@ package final class UpstreamConnection {
         )
         do throws(SystemError) {
             let connection = try Connection.connect(
-                to: endpoint.address,
+                to: remoteAddress,
                 options: options.socket,
                 loop: pool.loop,
                 secure: secure,

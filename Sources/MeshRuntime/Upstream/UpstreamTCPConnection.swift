@@ -102,6 +102,8 @@ package final class UpstreamTCPConnector {
 package final class UpstreamTCPConnection {
     package let id = ConnectionID.next()
     package let endpoint: Endpoint
+    /// What it connects to: the endpoint's address when it was made.
+    package let remoteAddress: SocketAddress
     /// Who relays its bytes; set it when connected.
     package var user: (any ConnectionDelegate)?
     /// Present from the first packet; may be used once connected.
@@ -126,6 +128,7 @@ package final class UpstreamTCPConnection {
     ) {
         self.cluster = cluster
         self.endpoint = endpoint
+        remoteAddress = endpoint.address
         priority = selection.priority
         identity = selection.identity
         self.connector = connector
@@ -151,7 +154,7 @@ package final class UpstreamTCPConnection {
         let secure = endpoint.transport.makeSession(for: endpoint.spec, identity, usualALPN: "")
         do throws(SystemError) {
             let connection = try Connection.connect(
-                to: endpoint.address,
+                to: remoteAddress,
                 options: options.socket,
                 loop: cluster.worker.loop,
                 secure: secure,

@@ -111,6 +111,35 @@ private final class TableResolver: NameResolver {
         #expect(addresses(vitals) == ["192.0.2.3:81"])
     }
 
+    @Test func `a LOGICAL_DNS cluster is one endpoint at the first address of its name`() throws {
+        let text = """
+            {"name": "c", "type": "LOGICAL_DNS", "dns_refresh_rate": "5s", "dns_lookup_family": "V4_ONLY",
+             "load_assignment": {"cluster_name": "c", "endpoints": [{"lb_endpoints": [
+               {"endpoint": {"address": {"socket_address": {"address": "a.test", "port_value": 80}}}}]}]}}
+            """
+        let diagnostics = ConfigDiagnostics()
+        let object = try #require(ConfigDocument.parse(json: text, diagnostics: diagnostics))
+        let config = ClusterConfig(object)
+        object.finish()
+        #expect(diagnostics.errors.isEmpty)
+        resolver["a.test"] = ["192.0.2.1", "192.0.2.2"]
+        let (discovery, vitals) = try start(config)
+        #expect(simulation.run { discovery.isReady })
+        #expect(addresses(vitals) == ["192.0.2.1:80"])
+        let only = vitals.endpoints.endpoints[0].vitals
+        // The first address counts, and it stays the same endpoint: connections are kept.
+        resolver["a.test"] = ["192.0.2.9", "192.0.2.1"]
+        simulation.run(for: .seconds(6))
+        #expect(addresses(vitals) == ["192.0.2.9:80"])
+        #expect(vitals.endpoints.endpoints[0].vitals === only)
+        // Neither an empty answer nor a failure takes it away.
+        resolver["a.test"] = []
+        simulation.run(for: .seconds(5))
+        resolver.set("a.test", nil)
+        simulation.run(for: .seconds(5))
+        #expect(addresses(vitals) == ["192.0.2.9:80"])
+    }
+
     @Test func `a failure changes nothing and is ready too`() throws {
         resolver["a.test"] = ["192.0.2.1"]
         let (discovery, vitals) = try start(config())

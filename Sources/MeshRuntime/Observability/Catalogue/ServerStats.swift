@@ -71,6 +71,8 @@ package struct ClusterManagerStats {
 package struct RuntimeStats {
     package let loadError: Counter
     package let loadSuccess: Counter
+    /// Grows with every load: there are no layers on disk, hence no override directory.
+    package let overrideDirNotExists: Counter
     package let adminOverridesActive: Gauge
     package let numKeys: Gauge
     package let numLayers: Gauge
@@ -79,11 +81,12 @@ package struct RuntimeStats {
         let scope = StatsScope(stats, "runtime.")
         loadError = scope.counter("load_error")
         loadSuccess = scope.counter("load_success")
+        overrideDirNotExists = scope.counter("override_dir_not_exists")
         adminOverridesActive = scope.gauge("admin_overrides_active")
         numKeys = scope.gauge("num_keys")
         numLayers = scope.gauge("num_layers")
         scope.keepAtZero(
-            counters: ["deprecated_feature_use", "override_dir_exists", "override_dir_not_exists"],
+            counters: ["deprecated_feature_use", "override_dir_exists"],
             gauges: ["deprecated_feature_seen_since_process_start"]
         )
     }
