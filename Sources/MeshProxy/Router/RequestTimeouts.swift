@@ -9,6 +9,8 @@ package struct RequestTimeouts: Equatable {
     package private(set) var whole: Nanoseconds
     package private(set) var perTry: Nanoseconds
     package private(set) var perTryIdle: Nanoseconds
+    /// The attempt before this one took too long.
+    var hasAttemptTimedOut = false
 
     /// Reads the headers that override the route, takes them out of the head, and tells the upstream
     /// how long we will wait (envoy: FilterUtility::finalTimeout).
@@ -43,6 +45,25 @@ package struct RequestTimeouts: Equatable {
         // An attempt that may take as long as everything has no limit of its own.
         if whole > .zero, perTry >= whole { perTry = .zero }
         setHeaders(head, action, router, elapsed: .zero)
+    }
+
+    /// Tells the next upstream which attempt it is, why there is another, and what time is left.
+    mutating func setRetryHeaders(
+        _ stream: HTTPStream,
+        _ host: VirtualHostFacts,
+        _ action: ForwardAction,
+        _ router: RouterConfig,
+        elapsed: Nanoseconds
+    ) {
+        let head = stream.request
+        if host.includesRequestAttemptCount {
+            head.set(.envoyAttemptCount, decimal: stream.info.attemptCount)
+        }
+        if host.includesTimeoutRetryHeader {
+            head.set(.envoyIsTimeoutRetry, hasAttemptTimedOut ? "true" : "false")
+        }
+        hasAttemptTimedOut = false
+        setHeaders(head, action, router, elapsed: elapsed)
     }
 
     /// For a retry: what is left of the time by now.

@@ -200,11 +200,8 @@ package final class RouterFilter: TimerTarget {
 
     private func prepareRetry() {
         guard let action, let selection else { return }
-        if selection.host.includesRequestAttemptCount {
-            stream.request.set(.envoyAttemptCount, decimal: stream.info.attemptCount)
-        }
         let elapsed = requestCompleteTime.map { loop.now - $0 } ?? .zero
-        timeouts?.setHeaders(stream.request, action, config, elapsed: elapsed)
+        timeouts?.setRetryHeaders(stream, selection.host, action, config, elapsed: elapsed)
     }
 
     /// An attempt goes to this endpoint, or failed to.
@@ -369,6 +366,7 @@ package final class RouterFilter: TimerTarget {
         }
         count(.requestsTimeout, attempt)
         count(.requestsError, attempt)
+        timeouts?.hasAttemptTimedOut = true
         attempt.abandon()
         if isResponseStarted {
             stream.info.flags.insert(.upstreamRequestTimeout)

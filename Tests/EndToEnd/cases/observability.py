@@ -166,4 +166,19 @@ NAMES = Group("stat_names", names_file, stats=[
     "GET /stats/prometheus?filter=^cluster\\.up\\.upstream_rq_200$", "GET /stats?type=Gauges&filter=^server\\.live$",
 ))
 
-GROUPS = [LOGS, REPLIES, NAMES]
+
+def runtime_file(e):
+    layers = [
+        {"name": "file", "static_layer": {"a": {"b": 5}, "yes": True, "word": "text", "decimal": 1.5}},
+        {"name": "admin", "admin_layer": {}},
+    ]
+    return bootstrap(e.port("admin"), [listener(e.port("in"), [hcm(e.log)])], [cluster("up", e.port("up"))], layered_runtime={"layers": layers})
+
+
+RUNTIME = Group("runtime", runtime_file, stats=[r"runtime\..*"], cases=[Case("a request", get("/"))], admin_paths=(
+    "GET /runtime", "GET /runtime_modify?a.b=1", "POST /runtime_modify", "POST /runtime_modify?a.b=7&new.key=100&words=hello%20there&empty=",
+    "GET /runtime?format=json", "POST /runtime_modify?a.b=&unknown=", "POST /runtime_modify?decimal=-0.5&yes=false&share=numerator:%205", "GET /runtime?",
+    "GET /stats?filter=^runtime\\.",
+))
+
+GROUPS = [LOGS, REPLIES, NAMES, RUNTIME]

@@ -139,6 +139,7 @@ def balance_file(e):
         endpoints(("up", {}), name="least", lb_policy="LEAST_REQUEST"),
         endpoints(("up", {}), name="random", lb_policy="RANDOM"),
         {"name": "dns", "type": "STRICT_DNS", "connect_timeout": "1s", "dns_lookup_family": "V4_ONLY", "load_assignment": {"cluster_name": "dns", "endpoints": [{"lb_endpoints": [{"endpoint": {"address": {"socket_address": {"address": "localhost", "port_value": e.port("up")}}}}]}]}},
+        {"name": "logical", "type": "LOGICAL_DNS", "connect_timeout": "1s", "dns_lookup_family": "V4_ONLY", "load_assignment": {"cluster_name": "logical", "endpoints": [{"lb_endpoints": [{"endpoint": {"address": {"socket_address": {"address": "localhost", "port_value": e.port("up")}}}}]}]}},
     ]
     match = lambda v: {"metadata_match": {"filter_metadata": {"envoy.lb": {"version": v}}}}
     routes = [
@@ -171,6 +172,26 @@ BALANCE = Group("load_balancing", balance_file, upstreams=("up", "two"), stats=[
     each("least request", "/least"),
     each("random", "/random"),
     each("strict DNS", "/dns"),
+    each("logical DNS", "/logical"),
 ])
 
-GROUPS = [RETRIES, BREAKERS, BALANCE]
+
+def reasons_file(e):
+    routes = [
+        route({"path": "/pertry"}, retry_policy=retry("5xx", per_try_timeout="0.15s")),
+        route({"path": "/idle"}, retry_policy=retry("5xx", per_try_idle_timeout="0.15s")),
+        route({"path": "/5xx"}, retry_policy=retry("5xx", per_try_timeout="0.15s")),
+    ]
+    host = virtual_host(routes, include_is_timeout_retry_header=True)
+    return bootstrap(e.port("admin"), [listener(e.port("in"), [hcm(e.log, virtual_hosts=[host])])], [cluster("up", e.port("up"))])
+
+
+# Whether a retry is made because the attempt before it took too long (include_is_timeout_retry_header).
+REASONS = Group("retry_reasons", reasons_file, cases=[
+    Case("after a per-try timeout", get("/pertry"), [up.hang, up.respond()]),
+    Case("after a per-try idle timeout", get("/idle"), [up.hang, up.respond()]),
+    Case("after a response", get("/5xx"), [up.respond("503 Service Unavailable"), up.respond()]),
+    Case("after both", get("/5xx"), [up.hang, up.respond("503 Service Unavailable"), up.respond()]),
+])
+
+GROUPS = [RETRIES, BREAKERS, BALANCE, REASONS]
