@@ -139,9 +139,7 @@ package final class TCPProxySession: ConnectionDelegate, UpstreamTCPWaiter, Time
             info.flags.insert(.upstreamOverflow)
         case .attemptsExceeded(let last):
             info.flags.insert(.upstreamConnectionFailure)
-            if settings.config.maxConnectAttempts > 1 {
-                info.flags.insert(.upstreamRetryLimitExceeded)
-            }
+            info.flags.insert(.upstreamRetryLimitExceeded)
             info.upstreamHost = last.endpoint?.address
             info.upstreamTransportFailureReason = LocalReply.underscored(
                 last.transportFailureReason
@@ -220,6 +218,13 @@ package final class TCPProxySession: ConnectionDelegate, UpstreamTCPWaiter, Time
         worker.sessions.remove(self)
         info.end = loop.now
         info.connectionTerminationDetails = info.connection.terminationDetails
+        // Nothing is added to what is passed on but TLS, which Envoy does not count here either.
+        info.wireBytesReceived = info.bytesReceived
+        info.wireBytesSent = info.bytesSent
+        if info.upstreamConnectionID != 0 {
+            info.upstreamWireBytesSent = info.bytesReceived
+            info.upstreamWireBytesReceived = info.bytesSent
+        }
         for log in settings.accessLogs { log.log(worker.context(of: info, .tcpConnectionEnd)) }
     }
 

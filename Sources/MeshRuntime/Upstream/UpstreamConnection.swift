@@ -9,9 +9,13 @@ package final class UpstreamConnection {
     enum State { case connecting, ready, busy, closed }
 
     package let id: UInt64
-    package let endpoint: Endpoint
+    package var endpoint: Endpoint { pool.endpoint }
     /// What it connects to: the endpoint's address when it was made.
-    package let remoteAddress: SocketAddress
+    package var remoteAddress: SocketAddress { account.remoteAddress }
+    /// When it began to connect, when TCP was connected, and when TLS was established, where it is used.
+    package var start: Instant { account.start }
+    package var connectedAt: Instant? { connection?.connectedAt }
+    package var securedAt: Instant? { account.securedAt }
     let pool: HTTPConnectionPool
     private(set) var state = State.connecting
     /// Requests it was given, the one under way included.
@@ -21,13 +25,10 @@ package final class UpstreamConnection {
     /// Where the pool keeps it.
     var position = 0
 
-    private var connection: Connection?
+    private var account: UpstreamConnectionAccount
+    private var connection: Connection? { account.connection }
     private var codec: (any ClientCodec)?
     private var stream: (any ClientStream)?
-    /// When it began to connect, when TCP was connected, and when TLS was established, where it is used.
-    package let start: Instant
-    package var connectedAt: Instant? { connection?.connectedAt }
-    package private(set) var securedAt: Instant?
     private var idleSince: Instant
     private var idleTimer = TimerID.none
     private var durationTimer = TimerID.none
@@ -35,18 +36,14 @@ package final class UpstreamConnection {
     private var hasLostStream = false
     /// Bytes are being delivered to the codec: the connection becomes ready only after it has seen all.
     private var isDelivering = false
-    private var failureBeforeSocket: PoolFailure.Kind?
-    private var failureText = ""
 
     private enum Timer { static let idle: UInt8 = 0, duration: UInt8 = 1 }
 
     init(pool: HTTPConnectionPool) {
         self.pool = pool
         id = ConnectionID.next()
-        endpoint = pool.endpoint
-        remoteAddress = pool.endpoint.address
-        start = pool.loop.now
-        idleSince = start
+        account = UpstreamConnectionAccount(cluster: pool.cluster, endpoint: pool.endpoint)
+        idleSince = pool.loop.now
     }
 
     // MARK: What logs and the router ask
@@ -57,43 +54,18 @@ package final class UpstreamConnection {
         connection.flatMap { pool.loop.system.localAddress(of: $0.socket) }
     package var tls: TLSConnectionInfo? { connection?.tls }
     /// Why it could not be made, or why its TLS failed; empty otherwise.
-    package var transportFailureReason: String {
-        if !failureText.isEmpty { return failureText }
-        return connection?.secure == nil ? "" : connection?.transportFailureReason ?? ""
-    }
+    package var transportFailureReason: String { account.transportFailureReason }
 
     // MARK: Connecting
 
     /// Begins to connect. The pool hears the outcome later, never from inside this call.
     func connect() {
-        let stats = pool.stats
-        stats.upstreamCxTotal.add()
-        stats.upstreamCxActive.add()
-        stats.upstreamCxHttp1Total.add()
-        pool.count(.connectionsTotal)
-        pool.count(.connectionsActive)
-        let options = pool.cluster.options
-        let secure = endpoint.transport.makeSession(
-            for: endpoint.spec,
+        pool.stats.upstreamCxHttp1Total.add()
+        account.dial(
             pool.identity,
-            usualALPN: options.codec.applicationProtocol
+            usualALPN: pool.cluster.options.codec.applicationProtocol,
+            for: self
         )
-        do throws(SystemError) {
-            let connection = try Connection.connect(
-                to: remoteAddress,
-                options: options.socket,
-                loop: pool.loop,
-                secure: secure,
-                timeout: options.connectTimeout,
-                delegate: self
-            )
-            connection.outputHighWatermark = options.outputHighWatermark
-            self.connection = connection
-        } catch {
-            failureBeforeSocket = PoolFailure.Kind(immediate: error)
-            failureText = "immediate connect error: \(error.reason)"
-            pool.loop.deferWork(self)
-        }
     }
 
     // MARK: Requests
@@ -149,79 +121,31 @@ package final class UpstreamConnection {
         state = .closed
         pool.loop.cancel(&idleTimer)
         pool.loop.cancel(&durationTimer)
-        count(byPeer: byPeer, wasBusy: wasBusy)
+        account.closed(byPeer: byPeer, isBusy: wasBusy)
         if !wasConnecting { pool.stats.upstreamRqPerCx.record(UInt64(requestCount)) }
         pool.hasLost(self)
         // First the counts: whoever hears of the reset may try again at once, and needs the room.
         finishRequest()
         codec?.connectionClosed(.connectionTermination)
         if wasConnecting {
-            pool.connectFailed(failure(reason, byPeer: byPeer))
+            pool.connectFailed(account.failure(reason))
         } else {
             pool.serveQueue()
         }
-    }
-
-    private func count(byPeer: Bool, wasBusy: Bool) {
-        let stats = pool.stats
-        stats.upstreamCxDestroy.add()
-        if byPeer {
-            stats.upstreamCxDestroyRemote.add()
-        } else {
-            stats.upstreamCxDestroyLocal.add()
-        }
-        if wasBusy {
-            stats.upstreamCxDestroyWithActiveRq.add()
-            if byPeer {
-                stats.upstreamCxDestroyRemoteWithActiveRq.add()
-            } else {
-                stats.upstreamCxDestroyLocalWithActiveRq.add()
-            }
-        }
-        stats.upstreamCxActive.subtract()
-        stats.upstreamCxLengthMs.record(UInt64(max(0, (pool.loop.now - start).milliseconds)))
-        pool.count(.connectionsActive, -1)
-    }
-
-    private func failure(_ reason: ConnectionCloseReason, byPeer: Bool) -> PoolFailure {
-        let kind: PoolFailure.Kind
-        switch reason {
-        case .local:
-            kind = failureBeforeSocket ?? .localConnectionFailure
-        case .connectTimeout:
-            kind = .connectTimeout
-            pool.stats.upstreamCxConnectTimeout.add()
-        case .connectFailed(let error):
-            kind = .remoteConnectionFailure
-            failureText = "delayed connect error: \(error.reason)"
-        case .tlsFailed:
-            kind = .remoteConnectionFailure
-            pool.cluster.tlsStats?.failed((connection?.secure as? TLSSession)?.failure)
-        case .remote, .reset:
-            kind = .remoteConnectionFailure
-        }
-        // Of a time-out Envoy tells nothing more.
-        return PoolFailure(
-            kind: kind,
-            endpoint: endpoint,
-            transportFailureReason: kind == .connectTimeout ? "" : transportFailureReason
-        )
     }
 }
 
 extension UpstreamConnection: DeferredWork {
     /// Reports a connection that never had a socket.
     package func runDeferred() {
-        closed(byPeer: failureBeforeSocket == .remoteConnectionFailure, .local)
+        closed(byPeer: account.isRefusedAtOnce, .local)
     }
 }
 
 extension UpstreamConnection: ConnectionDelegate {
     package func connectionEstablished(_ connection: Connection) {
         let options = pool.cluster.options
-        pool.stats.upstreamCxConnectMs.record(
-            UInt64(max(0, (pool.loop.now - start).milliseconds))
-        )
+        account.established(connection)
         codec = options.codec.makeCodec(
             sink: connection,
             delegate: self,
@@ -232,10 +156,6 @@ extension UpstreamConnection: ConnectionDelegate {
         }
         if let limit = options.maxConnectionDuration {
             durationTimer = pool.loop.arm(self, Timer.duration, after: limit)
-        }
-        if let tls = connection.tls {
-            securedAt = pool.loop.now
-            pool.cluster.tlsStats?.established(tls, connection.secure as? TLSSession)
         }
         pool.cluster.registerCodecStats()
         pool.hasConnected()
@@ -282,13 +202,7 @@ extension UpstreamConnection: ConnectionDelegate {
     }
 
     package func connectionClosed(_ connection: Connection, _ reason: ConnectionCloseReason) {
-        switch reason {
-        // Closing after its FIN is the peer's doing.
-        case .local: closed(byPeer: connection.hasPeerEnded, reason)
-        // Envoy gives up waiting by closing itself.
-        case .connectTimeout: closed(byPeer: false, reason)
-        case .remote, .reset, .connectFailed, .tlsFailed: closed(byPeer: true, reason)
-        }
+        closed(byPeer: UpstreamConnectionAccount.isByPeer(connection, reason), reason)
     }
 }
 

@@ -101,24 +101,24 @@ package final class UpstreamTCPConnector {
 /// One raw connection to an endpoint: passes everything on to its user, and counts.
 package final class UpstreamTCPConnection {
     package let id = ConnectionID.next()
-    package let endpoint: Endpoint
+    package var endpoint: Endpoint { account.endpoint }
     /// What it connects to: the endpoint's address when it was made.
-    package let remoteAddress: SocketAddress
+    package var remoteAddress: SocketAddress { account.remoteAddress }
+    package var start: Instant { account.start }
     /// Who relays its bytes; set it when connected.
     package var user: (any ConnectionDelegate)?
     /// Present from the first packet; may be used once connected.
-    package private(set) var connection: Connection?
+    package var connection: Connection? { account.connection }
     package private(set) var localAddress: SocketAddress?
 
-    private let cluster: Cluster
+    private var account: UpstreamConnectionAccount
     private let priority: RequestPriority
     private let identity: ConnectionIdentity?
     /// Present while connecting.
     private var connector: UpstreamTCPConnector?
-    package let start: Instant
     private var isClosed = false
-    private var failureBeforeSocket: PoolFailure.Kind?
-    private var failureText = ""
+    /// Bytes sent that are counted already.
+    private var countedBytesSent: UInt64 = 0
 
     fileprivate init(
         _ cluster: Cluster,
@@ -126,123 +126,64 @@ package final class UpstreamTCPConnection {
         _ selection: UpstreamSelection,
         connector: UpstreamTCPConnector
     ) {
-        self.cluster = cluster
-        self.endpoint = endpoint
-        remoteAddress = endpoint.address
+        account = UpstreamConnectionAccount(cluster: cluster, endpoint: endpoint)
         priority = selection.priority
         identity = selection.identity
         self.connector = connector
-        start = cluster.worker.loop.now
     }
+
+    private var cluster: Cluster { account.cluster }
 
     package var tls: TLSConnectionInfo? { connection?.tls }
-    package var transportFailureReason: String {
-        if !failureText.isEmpty { return failureText }
-        return connection?.secure == nil ? "" : connection?.transportFailureReason ?? ""
-    }
 
     fileprivate func connect() {
-        let stats = cluster.stats
-        stats.upstreamCxTotal.add()
-        stats.upstreamCxActive.add()
-        stats.upstreamRqPendingTotal.add()
-        stats.upstreamRqPendingActive.add()
-        count(.requestsPending)
-        count(.connectionsTotal)
-        count(.connectionsActive)
-        let options = cluster.options
-        let secure = endpoint.transport.makeSession(for: endpoint.spec, identity, usualALPN: "")
-        do throws(SystemError) {
-            let connection = try Connection.connect(
-                to: remoteAddress,
-                options: options.socket,
-                loop: cluster.worker.loop,
-                secure: secure,
-                timeout: options.connectTimeout,
-                delegate: self
-            )
-            connection.outputHighWatermark = options.outputHighWatermark
-            self.connection = connection
-        } catch {
-            failureBeforeSocket = PoolFailure.Kind(immediate: error)
-            failureText = "immediate connect error: \(error.reason)"
-            cluster.worker.loop.deferWork(self)
-        }
+        cluster.stats.upstreamRqPendingTotal.add()
+        cluster.stats.upstreamRqPendingActive.add()
+        account.count(.requestsPending)
+        account.dial(identity, usualALPN: "", for: self)
     }
 
     package func close() {
         if let connection { connection.close() } else { closed(byPeer: false, .local) }
     }
 
-    private func count(_ counter: EndpointCounter, _ amount: Int = 1) {
-        endpoint.vitals.add(amount, to: counter, worker: cluster.worker.index)
-    }
-
     private func closed(byPeer: Bool, _ reason: ConnectionCloseReason) {
         guard !isClosed else { return }
         isClosed = true
-        let stats = cluster.stats
-        stats.upstreamCxDestroy.add()
-        if byPeer {
-            stats.upstreamCxDestroyRemote.add()
-        } else {
-            stats.upstreamCxDestroyLocal.add()
-        }
-        stats.upstreamCxActive.subtract()
-        stats.upstreamCxLengthMs.record(
-            UInt64(max(0, (cluster.worker.loop.now - start).milliseconds))
-        )
-        count(.connectionsActive, -1)
+        // A raw connection that is there is in use: it is closed when its user is done.
+        account.closed(byPeer: byPeer, isBusy: connector == nil)
         cluster.vitals.releaseConnection(priority)
         if let connector {
             self.connector = nil
             noLongerPending()
-            stats.upstreamCxConnectFail.add()
-            count(.connectFailures)
-            connector.failed(failure(reason))
+            cluster.stats.upstreamCxConnectFail.add()
+            account.count(.connectFailures)
+            connector.failed(account.failure(reason))
         } else {
-            stats.upstreamRqActive.subtract()
-            count(.requestsActive, -1)
-            stats.upstreamCxTxBytesTotal.add(connection?.socketBytesSent ?? 0)
+            cluster.stats.upstreamRqActive.subtract()
+            account.count(.requestsActive, -1)
+            countBytesSent()
         }
+    }
+
+    /// A connection may live for days: what it has sent is counted on the way.
+    private func countBytesSent() {
+        guard let connection else { return }
+        cluster.stats.upstreamCxTxBytesTotal.add(connection.bytesSent &- countedBytesSent)
+        countedBytesSent = connection.bytesSent
     }
 
     private func noLongerPending() {
         cluster.vitals[priority].pendingRequests.release()
         cluster.stats.upstreamRqPendingActive.subtract()
-        count(.requestsPending, -1)
-    }
-
-    private func failure(_ reason: ConnectionCloseReason) -> PoolFailure {
-        let kind: PoolFailure.Kind
-        switch reason {
-        case .local:
-            kind = failureBeforeSocket ?? .localConnectionFailure
-        case .connectTimeout:
-            kind = .connectTimeout
-            cluster.stats.upstreamCxConnectTimeout.add()
-        case .connectFailed(let error):
-            kind = .remoteConnectionFailure
-            failureText = "delayed connect error: \(error.reason)"
-        case .tlsFailed:
-            kind = .remoteConnectionFailure
-            cluster.tlsStats?.failed((connection?.secure as? TLSSession)?.failure)
-        case .remote, .reset:
-            kind = .remoteConnectionFailure
-        }
-        // Of a time-out Envoy tells nothing more.
-        return PoolFailure(
-            kind: kind,
-            endpoint: endpoint,
-            transportFailureReason: kind == .connectTimeout ? "" : transportFailureReason
-        )
+        account.count(.requestsPending, -1)
     }
 }
 
 extension UpstreamTCPConnection: DeferredWork {
     /// Reports a connection that never had a socket.
     package func runDeferred() {
-        closed(byPeer: failureBeforeSocket == .remoteConnectionFailure, .local)
+        closed(byPeer: account.isRefusedAtOnce, .local)
     }
 }
 
@@ -251,24 +192,19 @@ extension UpstreamTCPConnection: ConnectionDelegate {
         guard let connector else { return }
         self.connector = nil
         localAddress = cluster.worker.loop.system.localAddress(of: connection.socket)
-        let stats = cluster.stats
-        stats.upstreamCxConnectMs.record(
-            UInt64(max(0, (cluster.worker.loop.now - start).milliseconds))
-        )
-        if let tls = connection.tls {
-            cluster.tlsStats?.established(tls, connection.secure as? TLSSession)
-        }
+        account.established(connection)
         noLongerPending()
-        stats.upstreamRqTotal.add()
-        stats.upstreamRqActive.add()
-        count(.requestsTotal)
-        count(.requestsActive)
+        cluster.stats.upstreamRqTotal.add()
+        cluster.stats.upstreamRqActive.add()
+        account.count(.requestsTotal)
+        account.count(.requestsActive)
         connector.connected(self)
     }
 
     package func connection(_ connection: Connection, received bytes: Bytes) -> Int {
         let consumed = user?.connection(connection, received: bytes) ?? 0
         cluster.stats.upstreamCxRxBytesTotal.add(UInt64(consumed))
+        countBytesSent()
         return consumed
     }
 
@@ -283,15 +219,12 @@ extension UpstreamTCPConnection: ConnectionDelegate {
 
     package func connectionOutputUnblocked(_ connection: Connection) {
         cluster.stats.upstreamFlowControlDrainedTotal.add()
+        countBytesSent()
         user?.connectionOutputUnblocked(connection)
     }
 
     package func connectionClosed(_ connection: Connection, _ reason: ConnectionCloseReason) {
-        switch reason {
-        case .local: closed(byPeer: connection.hasPeerEnded, reason)
-        case .connectTimeout: closed(byPeer: false, reason)
-        case .remote, .reset, .connectFailed, .tlsFailed: closed(byPeer: true, reason)
-        }
+        closed(byPeer: UpstreamConnectionAccount.isByPeer(connection, reason), reason)
         let user = user
         self.user = nil
         user?.connectionClosed(connection, reason)
