@@ -194,6 +194,9 @@ package final class ConfigObject {
         return nodes.filter { !$0.isNull }
     }
 
+    /// No field is written, not even a null.
+    package var isEmpty: Bool { members.isEmpty }
+
     /// An `Any`: the part of `@type` after the last slash, and the message beside it. A TypedStruct
     /// (udpa.type.v1, xds.type.v3) is opened: its `type_url` and `value` are returned.
     package func typedConfig(

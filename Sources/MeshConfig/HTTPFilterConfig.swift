@@ -152,9 +152,10 @@ package struct FilterOverridesConfig: Sendable {
             config.object("config")?.skip()
             return .enabled(false)
         }
-        guard let (innerType, inner) = config.object("config").flatMap({ $0.openedAny() }) else {
-            return .enabled(true)
-        }
+        // An empty `config` only switches the filter on.
+        guard let wrapped = config.object("config"), !wrapped.isEmpty,
+            let (innerType, inner) = wrapped.openedAny()
+        else { return .enabled(true) }
         return override(filter, innerType, inner, isOptional: isOptional)
     }
 

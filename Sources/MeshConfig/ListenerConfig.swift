@@ -165,7 +165,7 @@ package struct ListenerConfig: Sendable {
         )
     }
 
-    /// As Envoy does, adds a TLS inspector where filter chains ask for what only it finds out.
+    /// Adds a TLS inspector where filter chains ask for what only it finds out.
     private static func addingInspector(
         _ filters: [ListenerFilterConfig],
         _ chains: [FilterChainConfig],
@@ -211,9 +211,9 @@ package struct ListenerConfig: Sendable {
 /// listener.v3.ListenerFilter).
 package enum ListenerFilterConfig: Hashable, Sendable {
     package struct TLSInspector: Hashable, Sendable {
-        /// A ClientHello that is longer counts as no TLS.
+        /// A ClientHello that is longer closes the connection.
         package let maxClientHelloBytes: Int
-        /// Whether a broken ClientHello closes the connection instead of counting as no TLS.
+        /// Whether what is no ClientHello, plaintext too, closes the connection.
         package let closesOnParseError: Bool
 
         package init() {

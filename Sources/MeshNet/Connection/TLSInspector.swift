@@ -7,7 +7,7 @@ package struct TLSInspector: Sendable {
         /// Too few bytes to tell.
         case needMore
         case notTLS
-        /// It is TLS, but the hello exceeds the limit: no name is known.
+        /// It is TLS, but the hello exceeds the limit.
         case tooLarge
         case tls(ClientHello)
     }
@@ -45,7 +45,7 @@ package struct TLSInspector: Sendable {
             guard bytes.count - at >= 5 else { return .needMore }
             guard bytes[at] == 22, bytes[at + 1] == 3 else { return .notTLS }
             let length = Int(bytes[at + 3]) << 8 | Int(bytes[at + 4])
-            guard length > 0, length <= Self.recordBytesMax else { return .notTLS }
+            guard length <= Self.recordBytesMax else { return .notTLS }
             let start = at + 5
             let available = min(length, bytes.count - start)
             let fragment = Bytes(rebasing: bytes[start..<(start + available)])
@@ -119,13 +119,16 @@ package struct TLSInspector: Sendable {
             guard let type = names.take(1), let name = names.vector16() else { return nil }
             if type[0] == 0 {
                 guard name.count > 0, name.count <= 255, !name.contains(0) else { return nil }
-                return String(
-                    decoding: name.map { $0 >= 0x41 && $0 <= 0x5A ? $0 | 0x20 : $0 },
-                    as: UTF8.self
-                )
+                return lowercased(name)
             }
         }
         return ""
+    }
+
+    /// The one spelling of a server name that filter chains, policy and logs see: ASCII letters in
+    /// lower case, no other letter changed (RFC 6066 §3).
+    static func lowercased(_ name: Bytes) -> String {
+        String(decoding: name.map { $0 >= 0x41 && $0 <= 0x5A ? $0 | 0x20 : $0 }, as: UTF8.self)
     }
 
     private static func protocols(_ content: Bytes) -> [String]? {

@@ -123,7 +123,8 @@ package final class FileWatcher: ReadinessHandler, TimerTarget {
     // MARK: Watches
 
     private static let mask = UInt32(
-        IN_CLOSE_WRITE | IN_MOVED_TO | IN_CREATE | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR
+        IN_CLOSE_WRITE | IN_MOVED_TO | IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_DELETE_SELF
+            | IN_MOVE_SELF | IN_ONLYDIR
     )
 
     private func refreshWatches() {

@@ -21,6 +21,7 @@ enum CertificateParser {
             GENERAL_NAMES_free(list)
         }
         let pem = textFromBIO { PEM_write_bio_X509($0, certificate) }
+        let whole = chain.isEmpty ? [certificate] : chain
         return CertificateInfo(
             uriSANs: names[GEN_URI] ?? [],
             dnsSANs: names[GEN_DNS] ?? [],
@@ -30,17 +31,36 @@ enum CertificateParser {
             issuer: name(X509_get_issuer_name(certificate)),
             serial: serial(certificate),
             sha256: hexadecimal(fingerprint(certificate)),
+            sha1: sha1(certificate),
             notBefore: time(X509_get0_notBefore(certificate)),
             notAfter: time(X509_get0_notAfter(certificate)),
             pem: pem,
             chainPEM: chain.isEmpty
-                ? pem : textFromBIO { bio in chain.forEach { PEM_write_bio_X509(bio, $0) } }
+                ? pem : textFromBIO { bio in chain.forEach { PEM_write_bio_X509(bio, $0) } },
+            chainSerials: whole.map(serial),
+            chainSHA256: whole.map { hexadecimal(fingerprint($0)) },
+            chainSHA1: whole.map(sha1)
         )
     }
 
     /// SHA-256 of the DER encoding.
     static func fingerprint(_ certificate: OpaquePointer) -> [UInt8] {
         withDER(certificate) { sha256($0) } ?? []
+    }
+
+    private static func sha1(_ certificate: OpaquePointer) -> String {
+        withUnsafeTemporaryAllocation(byteCount: 20, alignment: 1) { digest in
+            guard
+                X509_digest(
+                    certificate,
+                    EVP_sha1(),
+                    digest.bindMemory(to: UInt8.self).baseAddress,
+                    nil
+                )
+                    == 1
+            else { return "" }
+            return hexadecimal(Bytes(digest))
+        }
     }
 
     /// SHA-256 of the subject public key info.

@@ -12,11 +12,17 @@ package final class CertificateInfo: Sendable {
     package let serial: String
     /// SHA-256 of the DER encoding, lower-case hexadecimal.
     package let sha256: String
+    /// SHA-1 of the DER encoding, lower-case hexadecimal: for logs that are compared with others'.
+    package let sha1: String
     package let notBefore: WallTime
     package let notAfter: WallTime
     /// PEM of the certificate, and of the chain as the peer sent it (the certificate first).
     package let pem: String
     package let chainPEM: String
+    /// Of the chain as the peer sent it, the certificate first.
+    package let chainSerials: [String]
+    package let chainSHA256: [String]
+    package let chainSHA1: [String]
 
     package init(
         uriSANs: [String] = [],
@@ -27,10 +33,14 @@ package final class CertificateInfo: Sendable {
         issuer: String = "",
         serial: String = "",
         sha256: String = "",
+        sha1: String = "",
         notBefore: WallTime = WallTime(nanoseconds: 0),
         notAfter: WallTime = WallTime(nanoseconds: .max),
         pem: String = "",
-        chainPEM: String = ""
+        chainPEM: String = "",
+        chainSerials: [String] = [],
+        chainSHA256: [String] = [],
+        chainSHA1: [String] = []
     ) {
         self.uriSANs = uriSANs
         self.dnsSANs = dnsSANs
@@ -40,10 +50,14 @@ package final class CertificateInfo: Sendable {
         self.issuer = issuer
         self.serial = serial
         self.sha256 = sha256
+        self.sha1 = sha1
         self.notBefore = notBefore
         self.notAfter = notAfter
         self.pem = pem
         self.chainPEM = chainPEM
+        self.chainSerials = chainSerials
+        self.chainSHA256 = chainSHA256
+        self.chainSHA1 = chainSHA1
     }
 }
 

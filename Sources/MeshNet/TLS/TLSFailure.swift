@@ -11,6 +11,8 @@ package struct TLSFailure: Error, Sendable, Equatable {
         case name = "subject alternative name"
         /// `fail_verify_cert_hash`.
         case hash = "certificate hash"
+        /// `connection_error`, as in Envoy, where the TLS library refuses before verification is told.
+        case usage = "key usage"
         /// `connection_error`: versions, ciphers, bytes that are not TLS, alerts.
         case negotiation = "negotiation"
         /// `connection_error`: after the handshake.

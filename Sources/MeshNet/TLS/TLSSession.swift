@@ -18,6 +18,9 @@ package final class TLSSession: SecureTransport {
     var peer: CertificateInfo?
     var isPeerVerified = false
     var verifyFailure: TLSFailure?
+    /// What the peer would have been refused for, had we not been told to accept it all the same
+    /// (envoy: ACCEPT_UNTRUSTED).
+    package internal(set) var toleratedFailure: TLSFailure?
     /// Names that replace the context's matchers for this connection.
     let nameOverride: TLSPeerName?
     private let serverName: String
@@ -274,13 +277,16 @@ package final class TLSSession: SecureTransport {
         }
         let cipher = SSL_get_current_cipher(ssl)
         var idLength: UInt32 = 0
-        let id = SSL_get_session(ssl).flatMap { SSL_SESSION_get_id($0, &idLength) }
+        // TLS 1.3 has no session ids; what OpenSSL keeps in their place is its own affair.
+        let session = SSL_version(ssl) < TLS1_3_VERSION ? SSL_get_session(ssl) : nil
+        let id = session.flatMap { SSL_SESSION_get_id($0, &idLength) }
         let name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name)
         return TLSConnectionInfo(
             version: TLSNames.version(SSL_version(ssl)),
             cipher: cipher.flatMap { SSL_CIPHER_get_name($0) }.map { String(cString: $0) } ?? "",
             alpn: String(bytes: alpn),
-            serverName: name.map { String(cString: $0) } ?? "",
+            serverName: name.map { TLSInspector.lowercased(Bytes(start: $0, count: strlen($0))) }
+                ?? "",
             sessionID: hexadecimal(Bytes(start: id, count: Int(idLength))),
             isResumed: SSL_session_reused(ssl) == 1,
             peer: peer,

@@ -41,19 +41,25 @@ extension TLSSession {
         }
         context.peers.store(entry, for: key)
         boundLifetime(ssl, leaf)
+        // As in Envoy, what the key may do is asked before who vouches for it.
+        let usageFailure = context.verifiesChains ? usageProblem(ssl, entry.info, leaf) : nil
         if trust?.acceptsUntrusted == true {
-            isPeerVerified =
-                context.verifiesChains && chainFailure == nil
-                && policyProblem(ssl, entry.info, leaf) == nil
+            toleratedFailure = usageFailure ?? chainFailure ?? policyProblem(entry.info, leaf)
+            isPeerVerified = context.verifiesChains && toleratedFailure == nil
             // Remembered with the session: a resumed one is as untrusted as the first.
             if !isPeerVerified { X509_STORE_CTX_set_error(store, X509_V_ERR_UNSPECIFIED) }
             return true
+        }
+        if let usageFailure {
+            verifyFailure = usageFailure
+            X509_STORE_CTX_set_error(store, Self.policyError)
+            return false
         }
         if let chainFailure {
             verifyFailure = chainFailure
             return false
         }
-        if let failure = policyProblem(ssl, entry.info, leaf) {
+        if let failure = policyProblem(entry.info, leaf) {
             verifyFailure = failure
             X509_STORE_CTX_set_error(store, Self.policyError)
             return false
@@ -103,8 +109,9 @@ extension TLSSession {
         var seconds: Int32 = 0
         guard ASN1_TIME_diff(&days, &seconds, nil, X509_get0_notAfter(leaf)) == 1 else { return }
         let left = Int(days) * 86_400 + Int(seconds)
-        if left < SSL_SESSION_get_timeout(session) {
-            SSL_SESSION_set_timeout(session, max(0, left))
+        // A certificate that is past already is refused, or nobody asks for its validity.
+        if left > 0, left < SSL_SESSION_get_timeout(session) {
+            SSL_SESSION_set_timeout(session, left)
         }
     }
 
@@ -128,9 +135,8 @@ extension TLSSession {
         )
     }
 
-    /// Names, hashes and key usage.
+    /// Names and hashes.
     private func policyProblem(
-        _ ssl: OpaquePointer,
         _ peer: CertificateInfo,
         _ leaf: OpaquePointer
     ) -> TLSFailure? {
@@ -153,7 +159,7 @@ extension TLSSession {
                 )
             }
         }
-        return peerContext.verifiesChains ? usageProblem(ssl, peer, leaf) : nil
+        return nil
     }
 
     private func nameProblem(_ peer: CertificateInfo) -> TLSFailure? {
@@ -209,7 +215,7 @@ extension TLSSession {
             decrypts ? UInt32(X509v3_KU_KEY_ENCIPHERMENT) : UInt32(X509v3_KU_DIGITAL_SIGNATURE)
         if usage & needed != 0 { return nil }
         return TLSFailure(
-            stage: .chain,
+            stage: .usage,
             refuser: .local,
             reason: "key usage does not allow \(decrypts ? "keyEncipherment" : "digitalSignature")",
             wanted: peerContext.wantedText,

@@ -60,8 +60,7 @@ extension Worker {
     package func listen(on sockets: [ListenerSocket]) throws(SystemError) {
         for socket in sockets {
             let config = plan.bootstrap.listeners[socket.listener]
-            let statName =
-                config.statPrefix.isEmpty ? StatName.address(socket.address) : config.statPrefix
+            let statName = config.statName(at: socket.address)
             let compiler = FilterChainCompiler(
                 plan: plan,
                 worker: self,
@@ -104,6 +103,18 @@ package struct ListenerSocket: Sendable {
         self.listener = listener
         self.address = address
         self.socket = socket
+    }
+}
+
+extension ListenerConfig {
+    /// As statistics name a listener that is bound to this address.
+    func statName(at address: SocketAddress) -> String {
+        statPrefix.isEmpty ? StatName.address(address) : statPrefix
+    }
+
+    /// The default one at the end.
+    var allFilterChains: [FilterChainConfig] {
+        filterChains + [defaultFilterChain].compactMap { $0 }
     }
 }
 

@@ -22,8 +22,7 @@ package struct AgentPlanner {
     ) -> AgentPlan? {
         var downstreamTLS: [ConfigPath: TLSContextSlot] = [:]
         for listener in bootstrap.listeners {
-            let chains = listener.filterChains + [listener.defaultFilterChain].compactMap { $0 }
-            for chain in chains {
+            for chain in listener.allFilterChains {
                 guard case .tls(let tls) = chain.transportSocket else { continue }
                 // Sessions of one set of server names must not be resumed under another.
                 let scope = chain.match.serverNames.sorted().joined(separator: ",")
@@ -92,7 +91,7 @@ extension Bootstrap {
         var logs = admin?.accessLogs ?? []
         for listener in listeners {
             logs += listener.accessLogs
-            for chain in listener.filterChains + [listener.defaultFilterChain].compactMap({ $0 }) {
+            for chain in listener.allFilterChains {
                 for filter in chain.filters {
                     switch filter {
                     case .httpConnectionManager(let manager): logs += manager.accessLogs

@@ -9,7 +9,7 @@ import Synchronization
 ///
 /// Life: ``start()`` → serving → ``drain()`` on SIGTERM or SIGINT → the loop ends when the last
 /// connection has, or when the drain's time is over.
-package final class ProxyAgent: TimerTarget, FileWatcherDelegate {
+package final class ProxyAgent: TimerTarget {
     let plan: AgentPlan
     let options: Options
     let loop: EventLoop
@@ -18,7 +18,9 @@ package final class ProxyAgent: TimerTarget, FileWatcherDelegate {
     private let configuration: ConfigValue
     private var threads: [WorkerThreadBox] = []
     private var logThread: WorkerThreadBox?
-    private var watcher: FileWatcher?
+    var watcher: FileWatcher?
+    /// Counts of TLS contexts and secrets.
+    let contexts: TLSContextAccounts
     private var signals: SignalListener?
     private var discovery: DNSDiscovery?
     private var admin: AdminServer?
@@ -49,6 +51,8 @@ package final class ProxyAgent: TimerTarget, FileWatcherDelegate {
 
     /// A listener's bound address, for the admin and for port 0.
     package struct ListeningAddress: Sendable {
+        /// Index of the listener in the configuration.
+        package let listener: Int
         package let name: String
         package let address: SocketAddress
     }
@@ -73,9 +77,11 @@ package final class ProxyAgent: TimerTarget, FileWatcherDelegate {
         self.secrets = secrets
         self.registry = registry
         self.configuration = configuration
+        let stats = plan.process.registry
+        contexts = TLSContextAccounts(WorkerStats(stats, index: stats.controlIndex))
     }
 
-    private var log: Log { plan.process.log }
+    var log: Log { plan.process.log }
 
     // MARK: Starting
 
@@ -102,6 +108,7 @@ package final class ProxyAgent: TimerTarget, FileWatcherDelegate {
             try startWorker(index, sockets.map { $0[index] })
         }
         ticketTimer = loop.arm(self, Timer.tickets, after: Self.ticketKeyLife)
+        accountContexts()
         gauges?.started(
             plan.bootstrap,
             listeners: listening.count,
@@ -140,7 +147,9 @@ package final class ProxyAgent: TimerTarget, FileWatcherDelegate {
                         )
                     }
                 }
-                listening.append(ListeningAddress(name: listener.displayName, address: bound))
+                listening.append(
+                    ListeningAddress(listener: index, name: listener.displayName, address: bound)
+                )
                 result.append(sockets)
             }
         }
@@ -267,23 +276,6 @@ package final class ProxyAgent: TimerTarget, FileWatcherDelegate {
     }
 
     package func reopenLogs() { plan.process.logWriter.reopen() }
-
-    // MARK: Secrets
-
-    private func startWatching() throws(SystemError) {
-        let paths = secrets.watchedPaths
-        guard !paths.isEmpty else { return }
-        let watcher = try FileWatcher(loop: loop, delegate: self)
-        watcher.watch(paths)
-        self.watcher = watcher
-    }
-
-    package func filesChanged() {
-        for event in secrets.refresh() {
-            for line in event.lines { log.info(.secret, line) }
-        }
-        watcher?.watch(secrets.watchedPaths)
-    }
 
     // MARK: Draining
 

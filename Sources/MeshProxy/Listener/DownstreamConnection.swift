@@ -29,9 +29,7 @@ final class DownstreamConnection: ConnectionDelegate, TimerTarget {
         if let tls = connection.tls {
             info.tls = tls
             if !tls.serverName.isEmpty { info.requestedServerName = tls.serverName }
-            if let session = connection.secure as? TLSSession {
-                chain.tlsStats?.established(session, tls)
-            }
+            chain.tlsStats?.established(tls, connection.secure as? TLSSession)
         }
         for gate in chain.gates where !gate.admits(info) {
             worker.log.debug(.rbac, "connection denied: \(info.terminationDetails)")

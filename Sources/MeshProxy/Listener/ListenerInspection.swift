@@ -144,10 +144,13 @@ final class ListenerInspection: ReadinessHandler, TimerTarget {
         if result == .needMore, bytes.count == inspectors.peekBytes { result = .tooLarge }
         switch result {
         case .needMore: return .needMore
-        case .notTLS: stats.tlsNotFound.add()
-        case .tooLarge:
-            stats.clientHelloTooLarge.add()
+        case .notTLS:
+            stats.tlsNotFound.add()
             if options.closesOnParseError { return .refuse }
+        case .tooLarge:
+            // Its name is not known: no filter chain may be chosen as if there were none.
+            stats.clientHelloTooLarge.add()
+            return .refuse
         case .tls(let hello):
             stats.tlsFound.add()
             facts.transportProtocol = "tls"

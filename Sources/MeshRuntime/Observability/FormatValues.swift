@@ -140,6 +140,12 @@ enum FormatValues {
         case .downstreamPeerIssuer: return text(connection.tls?.peer?.issuer, &buffer)
         case .downstreamPeerSerial: return text(connection.tls?.peer?.serial, &buffer)
         case .downstreamPeerFingerprint256: return text(connection.tls?.peer?.sha256, &buffer)
+        case .downstreamPeerFingerprint1: return text(connection.tls?.peer?.sha1, &buffer)
+        case .downstreamPeerChainSerials: return list(connection.tls?.peer?.chainSerials, &buffer)
+        case .downstreamPeerChainFingerprints256:
+            return list(connection.tls?.peer?.chainSHA256, &buffer)
+        case .downstreamPeerChainFingerprints1:
+            return list(connection.tls?.peer?.chainSHA1, &buffer)
         case .downstreamPeerCert: return certificate(connection.tls?.peer, &buffer)
         case .downstreamLocalURISAN: return list(connection.tls?.local?.uriSANs, &buffer)
         case .downstreamLocalDNSSAN: return list(connection.tls?.local?.dnsSANs, &buffer)

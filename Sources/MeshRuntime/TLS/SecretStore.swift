@@ -15,6 +15,8 @@ package struct SecretEvent: Sendable {
     /// The secrets from files that it uses.
     package let secrets: [String]
     package let outcome: Outcome
+    /// Already the secret's file could not be read, or is no list of secrets.
+    package let isUnreadable: Bool
 
     /// For the log, one line each.
     package var lines: [String] {
@@ -108,6 +110,11 @@ package final class SecretStore {
         for socket in sockets { socket.slot.load().rotateTicketKeys() }
     }
 
+    /// The secrets from files that a transport socket uses.
+    package func secretNames(of slot: TLSContextSlot) -> [String] {
+        sockets.first { $0.slot === slot }?.secrets ?? []
+    }
+
     /// The current contexts in the order of configuration.
     package var slots: [TLSContextSlot] { sockets.map(\.slot) }
 
@@ -194,7 +201,8 @@ package final class SecretStore {
             return SecretEvent(
                 place: socket.slot.place,
                 secrets: socket.secrets,
-                outcome: .refused(problems)
+                outcome: .refused(problems),
+                isUnreadable: attempt.assembler.hasUnreadableSecret
             )
         }
         socket.slot.store(context)
@@ -204,7 +212,8 @@ package final class SecretStore {
         return SecretEvent(
             place: socket.slot.place,
             secrets: socket.secrets,
-            outcome: .updated(warnings(context, attempt).map(\.message))
+            outcome: .updated(warnings(context, attempt).map(\.message)),
+            isUnreadable: false
         )
     }
 }

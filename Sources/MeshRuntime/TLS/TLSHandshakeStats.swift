@@ -20,6 +20,7 @@ package final class TLSHandshakeStats {
         stats.handshake.add()
         if info.isResumed { stats.sessionReused.add() }
         if info.peer == nil { stats.noCertificate.add() }
+        if let tolerated = session?.toleratedFailure { failed(tolerated) }
         count("ciphers.\(info.cipher)")
         count("versions.\(info.version)")
         if let group = session?.group { count("curves.\(group)") }
@@ -33,7 +34,7 @@ package final class TLSHandshakeStats {
         case .chain: stats.failVerifyError.add()
         case .name: stats.failVerifySan.add()
         case .hash: stats.failVerifyCertHash.add()
-        case .negotiation, .record: stats.connectionError.add()
+        case .usage, .negotiation, .record: stats.connectionError.add()
         case nil: break
         }
     }

@@ -20,6 +20,8 @@ struct TLSSettingsAssembler {
     private(set) var problems: [SecretProblem] = []
     /// Files whose change means that the settings are to be made again.
     private(set) var watched: Set<WatchedPath> = []
+    /// A secret's file could not be read, or is no list of secrets.
+    private(set) var hasUnreadableSecret = false
     /// Names of the secrets that come from files.
     private(set) var fileSecrets: Set<String> = []
     /// Where each certificate of the settings is configured.
@@ -172,8 +174,12 @@ struct TLSSettingsAssembler {
         case .file(let path, let directory):
             fileSecrets.insert(reference.name)
             watched.insert(directory.map { .directory($0) } ?? .file(path))
-            guard let bytes = read(path, blame) else { return nil }
+            guard let bytes = read(path, blame) else {
+                hasUnreadableSecret = true
+                return nil
+            }
             let file = SecretFileConfig.read(bytes, path: path)
+            if !file.problems.isEmpty { hasUnreadableSecret = true }
             for text in file.problems { problem(blame, text) }
             blame.prefix = "secret \"\(reference.name)\" of \(path): "
             blame.name = reference.name
