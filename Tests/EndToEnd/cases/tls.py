@@ -108,8 +108,8 @@ TLS13 = ssl.TLSVersion.TLSv1_3
 REFUSED = {"logs": 0, "ignore": ("tls", "tls_error", "connection", "responses", "log")}
 
 DOWNSTREAM = Group("downstream_tls", downstream_file, certificates=True, stats=[
-    r"listener\.[^.]+\.ssl\.(handshake|connection_error|fail_verify_\w+|no_certificate)",
-    r"listener\.(?!admin)[^.]+\.no_filter_chain_match", r"http\.(?!admin)\w+\.downstream_cx_(ssl_)?total",
+    r"listener\.127\.0\.0\.1_\{\w+\}\.ssl\.(handshake|connection_error|fail_verify_\w+|no_certificate)",
+    r"listener\.127\.0\.0\.1_\{\w+\}\.no_filter_chain_match", r"http\.(?!admin)\w+\.downstream_cx_(ssl_)?total",
 ], cases=[
     c("strict with a certificate", "in", GOOD),
     c("strict without a certificate", "in", ANON, **REFUSED),

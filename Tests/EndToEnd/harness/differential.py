@@ -116,7 +116,7 @@ class Mask:
         value = UUID.sub("{uuid}", value)
         value = DATE.sub("{date}", value)
         value = START.sub("{time}", value)
-        value = re.sub(r"\b\d{5}\b", lambda m: "{%s}" % self.ports[m[0]] if m[0] in self.ports else m[0], value)
+        value = re.sub(r"(?<![0-9])[0-9]{5}(?![0-9])", lambda m: "{%s}" % self.ports[m[0]] if m[0] in self.ports else m[0], value)
         value = re.sub(r"(127\.\d+\.\d+\.\d+):\d{4,5}\b", r"\1:{client}", value)
         if "TLS_error" in value or "TLS error" in value:
             value = "{tls error}"
