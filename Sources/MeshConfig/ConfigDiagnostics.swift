@@ -70,6 +70,15 @@ package final class ConfigDiagnostics {
     package var warnings: [ConfigDiagnostic] { Self.sorted(collectedWarnings) }
     package var hasErrors: Bool { !collectedErrors.isEmpty }
 
+    /// Whether something is wrong with the value at this path, or with anything in it.
+    package func hasErrors(under path: ConfigPath) -> Bool {
+        let start = path.description
+        return collectedErrors.contains { error in
+            let place = error.path.description
+            return place == start || place.hasPrefix(start + ".") || place.hasPrefix(start + "[")
+        }
+    }
+
     package func error(
         _ message: String,
         path: ConfigPath = .root,

@@ -7,6 +7,17 @@ package enum ConfigLoader {
         fileName: String,
         files: any ConfigFiles
     ) -> (Bootstrap?, ConfigDiagnostics) {
+        let (bootstrap, diagnostics) = read(text: text, fileName: fileName, files: files)
+        return (diagnostics.hasErrors ? nil : bootstrap, diagnostics)
+    }
+
+    /// As ``load(text:fileName:files:)``, but the bootstrap is there as long as the text is JSON or YAML:
+    /// good for looking for further errors, and for nothing else if there are any.
+    package static func read(
+        text: [UInt8],
+        fileName: String,
+        files: any ConfigFiles
+    ) -> (Bootstrap?, ConfigDiagnostics) {
         let diagnostics = ConfigDiagnostics()
         guard
             let object = ConfigDocument.parse(text, fileName: fileName, diagnostics: diagnostics)
@@ -17,6 +28,6 @@ package enum ConfigLoader {
         var problems: [String] = []
         bootstrap.loadFiles(files, problems: &problems)
         for problem in problems { diagnostics.error(problem, at: .start) }
-        return (diagnostics.hasErrors ? nil : bootstrap, diagnostics)
+        return (bootstrap, diagnostics)
     }
 }

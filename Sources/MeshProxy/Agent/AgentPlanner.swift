@@ -34,7 +34,8 @@ package struct AgentPlanner {
             }
         }
         let transports = bootstrap.clusters.map { Self.transports(of: $0, secrets, diagnostics) }
-        openLogs(of: bootstrap, diagnostics)
+        // A file that is refused leaves no trace on the disk.
+        if !diagnostics.hasErrors { openLogs(of: bootstrap, diagnostics) }
         guard !diagnostics.hasErrors else { return nil }
         var next = transports.makeIterator()
         let clusters = registry.plan(bootstrap.clusters, runtime: bootstrap.runtime) { _ in

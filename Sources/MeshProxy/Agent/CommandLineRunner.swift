@@ -117,7 +117,7 @@ package enum CommandLineRunner {
     ) throws(AgentError) -> (Bootstrap?, ConfigDiagnostics) {
         do throws(ConfigFileError) {
             let text = try files.read(options.configPath)
-            return ConfigLoader.load(text: text, fileName: options.configPath, files: files)
+            return ConfigLoader.read(text: text, fileName: options.configPath, files: files)
         } catch {
             throw AgentError("the configuration cannot be read: \(error)")
         }

@@ -56,6 +56,8 @@ package final class SecretStore {
 
     private let files: any ConfigFiles
     private let staticSecrets: [String: SecretConfig]
+    /// Secrets that were not understood: what is made of them says nothing.
+    private let brokenSecrets: Set<String>
     private var sockets: [Socket] = []
 
     /// Secrets with equal names are reported.
@@ -74,6 +76,9 @@ package final class SecretStore {
             )
         }
         staticSecrets = byName
+        brokenSecrets = Set(
+            secrets.filter { diagnostics.hasErrors(under: $0.place.path) }.map(\.name)
+        )
     }
 
     /// The slot for a listener's transport socket; nil after errors were reported. `scope` tells
@@ -155,8 +160,11 @@ package final class SecretStore {
         _ place: ConfigPlace,
         _ diagnostics: ConfigDiagnostics
     ) -> TLSContextSlot? {
+        // Its files would be judged by what it does not say.
+        if diagnostics.hasErrors(under: place.path) { return nil }
         var attempt = assemble(kind, place)
-        guard let context = context(&attempt) else {
+        let isUnderstood = brokenSecrets.isDisjoint(with: attempt.assembler.staticSecretNames)
+        guard isUnderstood, let context = context(&attempt) else {
             for problem in attempt.assembler.problems {
                 diagnostics.error(problem.message, path: problem.path, at: problem.position)
             }

@@ -22,6 +22,8 @@ struct TLSSettingsAssembler {
     private(set) var watched: Set<WatchedPath> = []
     /// A secret's file could not be read, or is no list of secrets.
     private(set) var hasUnreadableSecret = false
+    /// Names of the secrets from `static_resources` that were used.
+    private(set) var staticSecretNames: Set<String> = []
     /// Names of the secrets that come from files.
     private(set) var fileSecrets: Set<String> = []
     /// Where each certificate of the settings is configured.
@@ -160,6 +162,7 @@ struct TLSSettingsAssembler {
         var blame = Blame(reference.place)
         switch reference.source {
         case .staticResources:
+            staticSecretNames.insert(reference.name)
             guard let secret = staticSecrets[reference.name] else {
                 problem(
                     blame,

@@ -4,7 +4,7 @@ import json
 import os
 
 from harness.client import read
-from harness.envoyfile import bootstrap, cluster, common_tls, downstream_tls, hcm, listener, route
+from harness.envoyfile import bootstrap, cluster, common_tls, downstream_tls, hcm, listener, route, upstream_tls
 from harness.proxy import accepts
 from harness.requests import get
 
@@ -78,6 +78,17 @@ def test_a_certificate_that_is_not_there_is_refused(claim):
         chain = {"filters": [hcm(e.log)], "transport_socket": downstream_tls({"tls_certificates": [{"certificate_chain": {"filename": "/nonexistent.pem"}, "private_key": {"filename": "/nonexistent.key"}}]})}
         return bootstrap(e.port("admin"), [listener(e.port("in"), chain)], [cluster("up", e.port("up"))])
     refused(claim, config, "/nonexistent.pem")
+
+
+def test_files_that_are_missing_are_told_of_with_everything_else(claim):
+    def config(e):
+        pair = lambda name: {"tls_certificates": [{"certificate_chain": {"filename": f"/nonexistent/{name}.pem"}, "private_key": {"filename": f"/nonexistent/{name}.key"}}]}
+        chain = {"filters": [hcm(e.log, routes=[route({"prefix": "/"}, "nobody")])], "transport_socket": downstream_tls(pair("server"))}
+        broken = {"filters": [hcm(e.log)], "transport_socket": downstream_tls({**pair("unseen"), "alpn_protocls": ["h2"]})}
+        clusters = [cluster("up", e.port("up"), transport_socket=upstream_tls(pair("client")), lb_polciy="RANDOM")]
+        return bootstrap(e.port("admin"), [listener(e.port("in"), chain), listener(e.port("two"), broken, name="two")], clusters)
+    refused(claim, config, "/nonexistent/server.pem", "/nonexistent/server.key", "/nonexistent/client.pem", "lb_polciy", "alpn_protocls", "nobody")
+    assert not os.path.exists(claim.environment.log), "a refused file has left a log behind"
 
 
 def test_a_key_of_another_certificate_is_refused(claim):
