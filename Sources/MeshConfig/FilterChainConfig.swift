@@ -26,6 +26,12 @@ package struct FilterChainConfig: Sendable {
         object.unsupported("use_proxy_proto", "the PROXY protocol is not implemented")
     }
 
+    /// The name, or the place in the listener of a chain without one: `filter_chains[2]`.
+    package var displayName: String {
+        if !name.isEmpty { return name }
+        return path.description.split(separator: ".").last.map(String.init) ?? ""
+    }
+
     mutating func loadFiles(_ files: any ConfigFiles, problems: inout [String]) {
         for index in filters.indices {
             guard case .httpConnectionManager(var manager) = filters[index] else { continue }

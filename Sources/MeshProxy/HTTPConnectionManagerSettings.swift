@@ -33,6 +33,9 @@ package final class HTTPConnectionManagerSettings: RuntimeUser {
     package let requestsPerConnectionMax: Int?
     /// Present while the listener drains.
     package var drain: ListenerDrain?
+    /// For explanations: the filter chain's name or place, and what was asked before this manager.
+    var chainName = ""
+    var gates: [NetworkRBAC] = []
     private var http1: HTTP1Settings
     private unowned let worker: Worker
 

@@ -111,11 +111,6 @@ extension ListenerConfig {
     func statName(at address: SocketAddress) -> String {
         statPrefix.isEmpty ? StatName.address(address) : statPrefix
     }
-
-    /// The default one at the end.
-    var allFilterChains: [FilterChainConfig] {
-        filterChains + [defaultFilterChain].compactMap { $0 }
-    }
 }
 
 /// Names as Envoy writes them in statistics.

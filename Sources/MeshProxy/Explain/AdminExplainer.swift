@@ -146,24 +146,22 @@ package final class AdminExplainer {
             facts.serverName = question.serverName
             facts.applicationProtocols = question.alpn
         }
+        if listener.listenerFilters.contains(.httpInspector), !question.isTLS {
+            facts.applicationProtocols = ["http/1.1"]
+        }
         let matcher = FilterChainMatcher(listener.filterChains.map(\.match))
         var passedOver: [(name: String, because: String)] = []
         let found = matcher.match(facts) { chain, criterion in
-            passedOver.append((Self.name(of: chain, listener), "\(criterion) does not match"))
+            let name = listener.filterChains[chain].displayName
+            passedOver.append((name, "\(criterion) does not match"))
         }
         explained.passedOver = passedOver
         if let found {
-            explained.name = Self.name(of: found, listener)
+            explained.name = listener.filterChains[found].displayName
             return listener.filterChains[found]
         }
-        if listener.defaultFilterChain != nil { explained.name = "default_filter_chain" }
+        explained.name = listener.defaultFilterChain?.displayName
         return listener.defaultFilterChain
-    }
-
-    /// The chain's name, or its place where it has none.
-    private static func name(of chain: Int, _ listener: ListenerConfig) -> String {
-        let name = listener.filterChains[chain].name
-        return name.isEmpty ? "filter_chains[\(chain)]" : name
     }
 
     /// Why the transport would not be established.

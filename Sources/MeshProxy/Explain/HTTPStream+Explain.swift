@@ -28,7 +28,6 @@ extension HTTPStream {
             )
             explanation.request = Explanation.Request(request, info)
             explanation.chain.listener = info.connection.listenerName
-            explanation.chain.name = info.connection.filterChainName
         } else {
             let explainer = RequestExplainer(
                 routes: settings.routes,
@@ -37,6 +36,8 @@ extension HTTPStream {
             )
             explanation = explainer.explain(request, info, random: worker.random.next())
         }
+        explanation.chain.name = settings.chainName
+        explanation.networkFilters = settings.gates.map { $0.explain(info) }
         var json = JSONWriter(indentation: 1)
         explanation.write(to: &json)
         var body = json.finish()

@@ -133,8 +133,8 @@ extension Explanation {
         }
         let upstream = Upstream(plan, criteria: criteria)
         self.upstream = upstream
-        let eligible = upstream.endpoints.count { $0.passedOverBecause == nil }
-        if eligible == 0 {
+        let eligible = upstream.endpoints.filter { $0.passedOverBecause == nil }
+        if eligible.isEmpty {
             outcome = Outcome(
                 action: statusIfUnknown == nil ? "close" : "reply",
                 status: statusIfUnknown == nil ? nil : 503,
@@ -142,12 +142,15 @@ extension Explanation {
                 summary: "no endpoint of cluster \"\(name)\" is eligible"
             )
         } else {
+            let target =
+                eligible.count == 1
+                ? "to \(eligible[0].address)"
+                : "to one of \(eligible.count) endpoints by \(upstream.policy)"
             outcome = Outcome(
                 action: "forward",
                 status: nil,
                 details: nil,
-                summary: "forwarded to cluster \"\(name)\", to one of \(eligible) endpoints by"
-                    + " \(upstream.policy)"
+                summary: "forwarded to cluster \"\(name)\", \(target)"
             )
         }
     }

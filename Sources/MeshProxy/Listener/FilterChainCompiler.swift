@@ -19,16 +19,17 @@ struct FilterChainCompiler {
             case .tcpProxy(let proxy):
                 terminal = .tcp(TCPProxySettings(proxy, worker: worker))
             case .httpConnectionManager(let manager):
-                terminal = .http(
-                    HTTPConnectionManagerSettings(
-                        manager,
-                        listener: listener,
-                        listenerStatName: listenerStatName,
-                        chain: config,
-                        plan: plan,
-                        worker: worker
-                    )
+                let settings = HTTPConnectionManagerSettings(
+                    manager,
+                    listener: listener,
+                    listenerStatName: listenerStatName,
+                    chain: config,
+                    plan: plan,
+                    worker: worker
                 )
+                settings.chainName = config.displayName
+                settings.gates = gates
+                terminal = .http(settings)
             }
         }
         let transport: DownstreamTransport

@@ -19,6 +19,21 @@ def file(trusted):
     return make
 
 
+def test_the_header_tells_the_filter_chain_and_what_stood_before_it(claim):
+    claim.upstream("up")
+    def config(e):
+        rules = {"action": "ALLOW", "policies": {"local": {"permissions": [{"any": True}], "principals": [{"direct_remote_ip": {"address_prefix": "127.0.0.0", "prefix_len": 8}}]}}}
+        gate = extension("envoy.filters.network.rbac", "network_rbac", stat_prefix="gate", rules=rules)
+        layers = [{"name": "explain", "static_layer": {"mesh.explain.trusted_addresses": "127.0.0.1"}}]
+        return bootstrap(e.port("admin"), [listener(e.port("in"), [gate, hcm(e.log)])], [cluster("up", e.port("up"))], layered_runtime={"layers": layers})
+    claim.start(config)
+    explanation = json.loads(answer(claim, "/", "x-mesh-explain: 1")["body"])
+    assert explanation["filter_chain"]["name"] == "filter_chains[0]", explanation
+    assert explanation["network_filters"][0]["rules"]["policies"][0]["name"] == "local", explanation
+    address = f"127.0.0.1:{claim.environment.port('up')}"
+    assert explanation["outcome"]["summary"] == f'forwarded to cluster "up", to {address}', explanation
+
+
 def answer(claim, path, *headers):
     seen = claim.exchange(get(path, "a.test", *headers), read())
     return seen["responses"][0]

@@ -1,5 +1,6 @@
 """A downstream client that follows a list of steps and notes everything it sees."""
 
+import hashlib
 import select
 import socket
 import ssl
@@ -104,6 +105,13 @@ def alert_name(error):
     return reason or type(error).__name__
 
 
+def summary(data, most=4096):
+    """The bytes as text; of many, their number and SHA-256: golden files are read by people."""
+    if len(data) <= most:
+        return wire.text(data)
+    return f"{len(data)} bytes, SHA-256 {hashlib.sha256(data).hexdigest()}"
+
+
 class Client:
     """One connection. `seen` is the record that is compared."""
 
@@ -177,7 +185,7 @@ class Client:
     def read_raw(self, mark):
         try:
             data = self.reader.until(mark) + mark
-            self.seen["responses"].append({"bytes": wire.text(data)})
+            self.seen["responses"].append({"bytes": summary(data)})
         except wire.Closed as end:
             self.ended = end.how
             self.seen["responses"].append({"bytes": wire.text(end.partial), "ended": self._end_name(end.how)})
