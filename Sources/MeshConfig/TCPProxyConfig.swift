@@ -40,6 +40,23 @@ package struct TCPProxyConfig: Sendable {
         Self.refuse(object)
     }
 
+    package var weightTotal: UInt64 { clusters.reduce(0) { $0 + UInt64($1.weight) } }
+
+    /// The cluster of one connection, by weight.
+    ///
+    /// - Parameters:
+    ///   - random: any number.
+    ///   - total: ``weightTotal``, which is worth remembering.
+    package func cluster(_ random: UInt64, of total: UInt64) -> WeightedCluster? {
+        guard total > 0 else { return nil }
+        var rest = random % total
+        for cluster in clusters {
+            if rest < UInt64(cluster.weight) { return cluster }
+            rest -= UInt64(cluster.weight)
+        }
+        return nil
+    }
+
     private static func clusters(_ object: ConfigObject) -> [WeightedCluster] {
         object.unsupported("on_demand", "clusters are read from this file only")
         switch object.exactlyOne(of: "cluster", "weighted_clusters") {

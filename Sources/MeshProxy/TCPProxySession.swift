@@ -19,7 +19,7 @@ package final class TCPProxySettings: RuntimeUser {
         self.worker = worker
         idleTimeout = config.idleTimeout.map { Nanoseconds($0) }
         durationMax = config.maxConnectionDuration.map { Nanoseconds($0) }
-        weightTotal = config.clusters.reduce(0) { $0 + UInt64($1.weight) }
+        weightTotal = config.weightTotal
         worker.use(self)
     }
 
@@ -42,13 +42,7 @@ package final class TCPProxySettings: RuntimeUser {
 
     /// The cluster of one connection, by weight.
     func choose(_ random: UInt64) -> TCPProxyConfig.WeightedCluster? {
-        guard weightTotal > 0 else { return nil }
-        var rest = random % weightTotal
-        for cluster in config.clusters {
-            if rest < UInt64(cluster.weight) { return cluster }
-            rest -= UInt64(cluster.weight)
-        }
-        return nil
+        config.cluster(random, of: weightTotal)
     }
 }
 

@@ -211,8 +211,14 @@ package final class AdminExplainer {
                     return explanation
                 }
             case .tcpProxy(let proxy):
-                let name = proxy.clusters.first?.name ?? ""
-                explanation.follow(name, clusters(name), criteria: nil, statusIfUnknown: nil)
+                let chosen = proxy.cluster(question.random, of: proxy.weightTotal)
+                let name = chosen?.name ?? ""
+                explanation.follow(
+                    name,
+                    clusters(name),
+                    criteria: chosen.flatMap { .merging(proxy.metadataMatch, $0.metadataMatch) },
+                    statusIfUnknown: nil
+                )
                 return explanation
             case .httpConnectionManager(let manager):
                 return explain(manager, question, stream, explanation, scratch)

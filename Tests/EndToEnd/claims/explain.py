@@ -34,6 +34,17 @@ def test_the_header_tells_the_filter_chain_and_what_stood_before_it(claim):
     assert explanation["outcome"]["summary"] == f'forwarded to cluster "up", to {address}', explanation
 
 
+def test_a_question_about_tcp_follows_the_weights(claim):
+    claim.upstream("up")
+    def config(e):
+        weights = {"clusters": [{"name": "up", "weight": 3}, {"name": "other", "weight": 1}]}
+        proxy = extension("envoy.filters.network.tcp_proxy", "tcp_proxy", stat_prefix="tcp", weighted_clusters=weights)
+        return bootstrap(e.port("admin"), [listener(e.port("in"), [proxy])], [cluster("up", e.port("up")), cluster("other", e.port("up"))])
+    proxy = claim.start(config)
+    found = [json.loads(proxy.request("POST", "/explain", json.dumps({"random": n}))[1])["upstream"]["cluster"] for n in range(4)]
+    assert found == ["up", "up", "up", "other"], found
+
+
 def answer(claim, path, *headers):
     seen = claim.exchange(get(path, "a.test", *headers), read())
     return seen["responses"][0]
