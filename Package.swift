@@ -51,11 +51,12 @@ let package = Package(
         .target(name: "CRE2", linkerSettings: [.linkedLibrary("re2")]),
         .target(name: "CAres", dependencies: ["CLinux"], linkerSettings: [.linkedLibrary("cares")]),
         .target(name: "CYAML", linkerSettings: [.linkedLibrary("yaml")]),
+        .target(name: "CNGHTTP2", linkerSettings: [.linkedLibrary("nghttp2")]),
 
         // The house, bottom up. Each module's one sentence is in docs/architecture.md;
         // Tests/HouseTests holds the direction of imports.
         module("MeshNet", ["CLinux", "COpenSSL", "CAres"]),
-        module("MeshHTTP", ["MeshNet"]),
+        module("MeshHTTP", ["MeshNet", "CNGHTTP2"]),
         module("MeshConfig", ["MeshNet", "CRE2", "CYAML"]),
         module("MeshRuntime", ["CLinux", "MeshNet", "MeshHTTP", "MeshConfig", "CRE2"]),
         module(

@@ -154,12 +154,19 @@ package protocol ServerStreamDelegate: AnyObject {
     func requestInvalid(_ error: CodecError)
     /// The peer reset the stream or the connection ended. The stream is gone.
     func requestReset(_ reason: StreamResetReason)
+    /// The peer broke the protocol and the stream is gone with nobody to answer: log what the error
+    /// says. Only where streams share a connection; elsewhere it is ``requestInvalid(_:)``.
+    func requestRefused(_ error: CodecError)
     /// The response was taken completely. The request's head is valid until this returns.
     func responseSent()
     /// The connection's output is over its high (under its low) watermark: pause (resume) the source
     /// of the response.
     func responseBlocked()
     func responseUnblocked()
+}
+
+extension ServerStreamDelegate {
+    package func requestRefused(_ error: CodecError) { requestReset(.protocolError) }
 }
 
 /// What a server codec asks of the connection's owner.
@@ -169,6 +176,16 @@ package protocol ServerCodecDelegate: AnyObject {
     func openStream(_ stream: any ServerStream) -> any ServerStreamDelegate
     /// Close the connection once its output is on the wire.
     func closeAfterFlush()
+    /// Close the connection at once: the peer does not read, so nothing more would reach it.
+    func closeNow()
+    /// The peer broke the protocol of the connection as a whole, which ends; open streams hear of it
+    /// afterwards, each by itself.
+    func connectionRefused(_ error: CodecError)
+}
+
+extension ServerCodecDelegate {
+    package func closeNow() { closeAfterFlush() }
+    package func connectionRefused(_ error: CodecError) {}
 }
 
 /// Turns the bytes of one downstream connection into streams.
@@ -187,10 +204,12 @@ package protocol ServerCodec: AnyObject {
     func outputBlocked()
     func outputUnblocked()
 
-    /// Take no further request: the response under way, or the next, says so to the peer.
+    /// Take no further request: the response under way, or the next, says so to the peer. Where streams
+    /// share the connection the peer is told at once, and has a round trip to hear of it; a second call
+    /// waits no longer.
     func startDrain()
 
-    /// No request is under way and none has begun to arrive.
+    /// No request is under way and none has begun to arrive, or may be on its way to us unwarned.
     var isIdle: Bool { get }
 }
 
@@ -233,24 +252,33 @@ package protocol ClientStreamDelegate: AnyObject {
 
 /// What a client codec asks of the connection's owner, the pool.
 package protocol ClientCodecDelegate: AnyObject {
-    /// A stream has ended and left the connection `reusable` or not. Called after the stream's
+    /// A stream has ended and left the connection `reusable` or not: whether another may be opened now or
+    /// later. Where streams share the connection, others may go on either way. Called after the stream's
     /// delegate has heard its end.
     func streamEnded(reusable: Bool)
     /// Why the connection will not carry another stream, where there is something to count. Called
     /// before the end it leads to.
     func connectionSpoiled(_ cause: ConnectionSpoilage)
+    /// ``ClientCodec/streamsAvailable`` has changed although no stream was opened or ended.
+    func streamsAvailableChanged()
     /// Close the connection once its output is on the wire.
     func closeAfterFlush()
+    /// Close the connection at once: the peer does not read, so nothing more would reach it.
+    func closeNow()
 }
 
 extension ClientCodecDelegate {
     package func connectionSpoiled(_ cause: ConnectionSpoilage) {}
+    package func streamsAvailableChanged() {}
+    package func closeNow() { closeAfterFlush() }
 }
 
 /// What may befall an upstream connection besides its plain end.
 package enum ConnectionSpoilage: Sendable {
     /// The response said so (`connection: close`).
     case closeAnnounced
+    /// The peer takes no further stream (GOAWAY); those under way go on.
+    case goAway
     /// The peer sent more than was asked for.
     case surplusBytes
     /// The peer broke the protocol under an open stream.
@@ -261,7 +289,7 @@ package enum ConnectionSpoilage: Sendable {
 
 /// Turns streams into the bytes of one upstream connection.
 package protocol ClientCodec: AnyObject {
-    /// How many more streams may be opened now: 0 or 1 in HTTP/1.
+    /// How many more streams may be opened now: 0 or 1 in HTTP/1, as many as both sides allow in HTTP/2.
     var streamsAvailable: Int { get }
 
     func openStream(_ delegate: any ClientStreamDelegate) -> any ClientStream

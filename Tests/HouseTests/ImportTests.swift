@@ -5,7 +5,7 @@ struct ImportTests {
     private static let system: Set = ["Glibc", "Synchronization"]
     private static let allowed: [String: Set<String>] = [
         "MeshNet": ["CLinux", "COpenSSL", "CAres"],
-        "MeshHTTP": ["MeshNet"],
+        "MeshHTTP": ["MeshNet", "CNGHTTP2"],
         "MeshConfig": ["MeshNet", "CRE2", "CYAML"],
         "MeshRuntime": ["MeshNet", "MeshHTTP", "MeshConfig", "CRE2", "CLinux"],
         "MeshProxy": ["MeshNet", "MeshHTTP", "MeshConfig", "MeshRuntime", "CLinux"],

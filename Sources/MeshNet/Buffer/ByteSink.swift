@@ -1,3 +1,9 @@
+/// Who works at a sink by itself, besides answering what is received: a codec with clockwork of its own.
+package protocol SinkClient: AnyObject {
+    /// The turn that was asked for, by ``ByteSink/wantTurn()`` or for a time that has come.
+    func takeTurn()
+}
+
 /// Where a codec writes and whose reading it governs: a ``Connection``, or a test's stand-in.
 ///
 /// A codec appends to ``output`` and then says so once with ``outputGrew()``. The owner writes it to
@@ -32,4 +38,18 @@ package class ByteSink {
 
     /// How many pauses are in force.
     package var readPauses = 0
+
+    // MARK: Turns
+
+    /// Unchecked: it outlives the sink's use of it, and takes itself off when it ends.
+    package final unowned(unsafe) var client: (any SinkClient)?
+
+    /// The time of this iteration.
+    package var now: Instant { Instant(nanoseconds: 0) }
+
+    /// Gives the client a turn later in the same iteration, never from inside this call. Cheap to repeat.
+    package func wantTurn() {}
+
+    /// Gives the client a turn at this time; the last call counts.
+    package func wantTurn(at time: Instant) {}
 }

@@ -66,6 +66,8 @@ package final class Connection: ByteSink, ReadinessHandler, TimerTarget, Deferre
     var isWritable = false
     var isDirty = false
     private var isDeferred = false
+    private var isTurnWanted = false
+    private var turnTimer = TimerID.none
     private var isDelivering = false
     var isBlocked = false
     var isClosingAfterFlush = false
@@ -79,7 +81,7 @@ package final class Connection: ByteSink, ReadinessHandler, TimerTarget, Deferre
     var peerEnded = false
     private var endDelivered = false
 
-    enum Timer { static let establish: UInt8 = 0, linger: UInt8 = 1 }
+    enum Timer { static let establish: UInt8 = 0, linger: UInt8 = 1, turn: UInt8 = 2 }
 
     /// Reads per event before other connections get their turn.
     private static let readsPerTurn = 4
@@ -199,6 +201,19 @@ package final class Connection: ByteSink, ReadinessHandler, TimerTarget, Deferre
         if readPauses == 0, isReadable || !input.isEmpty || peerEnded { deferTurn() }
     }
 
+    package override var now: Instant { loop.now }
+
+    package override func wantTurn() {
+        isTurnWanted = true
+        deferTurn()
+    }
+
+    package override func wantTurn(at time: Instant) {
+        loop.cancel(&turnTimer)
+        guard state != .closed else { return }
+        turnTimer = loop.arm(self, Timer.turn, after: max(.zero, time - loop.now))
+    }
+
     func markDirty() {
         guard !isDirty, state != .closed else { return }
         isDirty = true
@@ -213,6 +228,10 @@ package final class Connection: ByteSink, ReadinessHandler, TimerTarget, Deferre
 
     package func runDeferred() {
         isDeferred = false
+        if isTurnWanted {
+            isTurnWanted = false
+            if state == .open { client?.takeTurn() }
+        }
         readTurn()
     }
 
@@ -249,6 +268,7 @@ package final class Connection: ByteSink, ReadinessHandler, TimerTarget, Deferre
         if let registration { loop.deregister(registration) }
         registration = nil
         loop.cancel(&timer)
+        loop.cancel(&turnTimer)
         loop.bury(self)
         if byReset { loop.system.abort(socket) } else { loop.system.close(socket) }
         output.release()
@@ -261,6 +281,11 @@ package final class Connection: ByteSink, ReadinessHandler, TimerTarget, Deferre
     }
 
     package func timerFired(_ kind: UInt8) {
+        if kind == Timer.turn {
+            turnTimer = .none
+            if state == .open { client?.takeTurn() }
+            return
+        }
         timer = .none
         switch kind {
         case Timer.linger:

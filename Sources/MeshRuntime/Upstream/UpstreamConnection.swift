@@ -209,7 +209,7 @@ extension UpstreamConnection: ConnectionDelegate {
 extension UpstreamConnection: ClientCodecDelegate {
     package func connectionSpoiled(_ cause: ConnectionSpoilage) {
         switch cause {
-        case .closeAnnounced: pool.stats.upstreamCxCloseNotify.add()
+        case .closeAnnounced, .goAway: pool.stats.upstreamCxCloseNotify.add()
         case .surplusBytes: pool.stats.upstreamCxProtocolError.add()
         case .protocolError:
             pool.stats.upstreamCxProtocolError.add()

@@ -1,0 +1,1 @@
+// Anchors the target; see include/CNGHTTP2.h.

@@ -1,0 +1,173 @@
+import CNGHTTP2
+import MeshNet
+
+/// One request through an ``HTTP2ClientCodec`` and its response.
+final class HTTP2ClientStream: HTTP2Stream, ClientStream {
+    var router: (any ClientStreamDelegate)?
+    /// The final response head has come: what follows are trailers.
+    private(set) var hasFinalHead = false
+    private var form = HTTP2Form.plain
+    private var isHeadRequest = false
+    /// The protocol an upgrade asked for, to be named in the 101 that grants it.
+    private var upgrade: [UInt8] = []
+    private var informationalHeads = 0
+
+    /// A server that never comes to its point is given up.
+    private static let informationalHeadsMax = 100
+
+    init(codec: HTTP2ClientCodec, router: any ClientStreamDelegate) {
+        self.router = router
+        super.init(id: 0, codec: codec)
+    }
+
+    override var isAttached: Bool { router != nil }
+
+    private var client: HTTP2ClientCodec? { codec as? HTTP2ClientCodec }
+
+    // MARK: Request
+
+    func sendHead(_ head: HeaderMap, endStream: Bool) {
+        guard router != nil, id == 0, let codec = client, let method = head[.method] else { return }
+        isHeadRequest = method.equals("HEAD")
+        if method.equals("CONNECT") {
+            form = .connect
+        } else if let protocolName = head[.upgrade] {
+            guard !codec.refusesExtendedConnect else {
+                return fail(.localReset, "http2.extended_connect_not_enabled")
+            }
+            form = .upgrade
+            upgrade = Array(protocolName)
+        }
+        isHeadSubmitted = true
+        isEndQueued = endStream && form == .plain
+        let flags = isEndQueued ? UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) : 0
+        var result: Int32 = 0
+        codec.withRaw { session in
+            HTTP2FieldWriter.request(
+                head,
+                form: form,
+                borrows: codec.mayPump && codec.mayRequestNow
+            ) { fields, count in
+                result = nghttp2_submit_headers(
+                    session,
+                    flags,
+                    -1,
+                    nil,
+                    fields,
+                    count,
+                    Unmanaged.passUnretained(self).toOpaque()
+                )
+            }
+        }
+        guard result > 0 else { return fail(.remoteRefused, "http2.no_stream_available") }
+        id = result
+        codec.pump()
+    }
+
+    // MARK: Response
+
+    func headComplete(
+        _ section: HTTP2FieldSection,
+        _ head: HeaderMap,
+        endStream: Bool
+    ) throws(HTTP2Fault) {
+        let status = try HTTP2ResponseHead.read(section, head, form)
+        if status < 200 {
+            guard !endStream else { throw .message }
+            informationalHeads += 1
+            guard informationalHeads <= Self.informationalHeadsMax else { throw .message }
+            router?.responseInformational(head)
+            return
+        }
+        hasFinalHead = true
+        let isTunnel = form != .plain && status / 100 == 2
+        if isTunnel, form == .upgrade { grantUpgrade(head) }
+        if isHeadRequest || status == 204 || status == 304 {
+            bodyRemaining = 0
+        } else if !isTunnel {
+            bodyRemaining = section.contentLength
+            if endStream, (bodyRemaining ?? 0) > 0 { throw .message }
+        }
+        if endStream { hasPeerEnded = true }
+        let router = router
+        if endStream { self.router = nil }
+        router?.responseHead(head, endStream: endStream)
+        if endStream { responseEnded() } else { updateBlocked() }
+    }
+
+    /// Above the codec a granted upgrade looks as in HTTP/1.
+    private func grantUpgrade(_ head: HeaderMap) {
+        head.set(.status, "101")
+        upgrade.withUnsafeBytes { head.append(.upgrade, $0) }
+        head.append(.connection, "upgrade")
+    }
+
+    override func deliver(_ bytes: Bytes, endStream: Bool) {
+        let router = router
+        if endStream { self.router = nil }
+        router?.responseData(bytes, endStream: endStream)
+        if endStream { responseEnded() }
+    }
+
+    override func deliver(trailers: HeaderMap) {
+        let router = router
+        self.router = nil
+        router?.responseTrailers(trailers)
+        responseEnded()
+    }
+
+    override func deliver(isBlocked: Bool) {
+        if isBlocked { router?.requestBlocked() } else { router?.requestUnblocked() }
+    }
+
+    /// Nobody waits for the rest of the request.
+    private func responseEnded() {
+        if !hasSentEnd { submitReset(.cancel) }
+    }
+
+    // MARK: End
+
+    func reset(_ reason: StreamResetReason) {
+        guard router != nil else { return }
+        router = nil
+        giveUp(reason)
+    }
+
+    private func fail(_ reason: StreamResetReason, _ detail: StaticString) {
+        let router = router
+        self.router = nil
+        giveUp(reason)
+        router?.responseReset(reason, detail: detail)
+    }
+
+    private func giveUp(_ reason: StreamResetReason) {
+        if id == 0 || isClosedOnWire {
+            codec?.remove(self)
+        } else {
+            submitReset(reason.errorCode(isServer: false))
+        }
+    }
+
+    override func ended(_ code: UInt32) {
+        let router = router
+        self.router = nil
+        // Refused: by RST_STREAM, or because a GOAWAY came before it.
+        if code == HTTP2ErrorCode.refusedStream.rawValue {
+            router?.responseReset(.remoteRefused, detail: "http2.remote_refuse")
+        } else if isResetByPeer {
+            router?.responseReset(
+                StreamResetReason(received: code),
+                detail: "http2.remote_reset"
+            )
+        } else {
+            router?.responseReset(.protocolError, detail: HTTP2Fault.message.details)
+        }
+    }
+
+    override func connectionEnded(_ reason: StreamResetReason) {
+        let router = router
+        self.router = nil
+        part()
+        router?.responseReset(reason, detail: "http2.connection_closed")
+    }
+}

@@ -1,0 +1,108 @@
+import CNGHTTP2
+import MeshNet
+
+/// Frames as libnghttp2 reports them.
+extension HTTP2Codec {
+    private static var headersType: UInt8 { UInt8(NGHTTP2_HEADERS.rawValue) }
+    private static var dataType: UInt8 { UInt8(NGHTTP2_DATA.rawValue) }
+    private static var frameHeaderBytes: Int { 9 }
+
+    private static func endsStream(_ header: nghttp2_frame_hd) -> Bool {
+        header.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0
+    }
+
+    /// A frame's header was read. Returns false where it is one too many.
+    func frameBegan(_ header: nghttp2_frame_hd) -> Bool {
+        guard isAlive else { return false }
+        var fault: HTTP2Fault?
+        switch UInt32(header.type) {
+        case NGHTTP2_DATA.rawValue, NGHTTP2_HEADERS.rawValue, NGHTTP2_CONTINUATION.rawValue:
+            // Of padded DATA the payload is known at its end.
+            let isPadded = header.flags & UInt8(NGHTTP2_FLAG_PADDED.rawValue) != 0
+            if !isPadded || header.type != Self.dataType {
+                fault = inbound.messageFrame(
+                    payload: header.length,
+                    endsStream: Self.endsStream(header)
+                )
+            }
+        case NGHTTP2_PRIORITY.rawValue: fault = inbound.priorityFrame()
+        case NGHTTP2_WINDOW_UPDATE.rawValue: fault = inbound.windowUpdateFrame()
+        case NGHTTP2_RST_STREAM.rawValue: fault = inbound.resetFrame()
+        default: break
+        }
+        guard let fault else { return true }
+        fail(fault)
+        return false
+    }
+
+    /// A frame is complete and valid.
+    func frameReceived(_ frame: UnsafePointer<nghttp2_frame>) {
+        guard isAlive else { return }
+        let header = frame.pointee.hd
+        switch UInt32(header.type) {
+        case NGHTTP2_DATA.rawValue:
+            let padding = frame.pointee.data.padlen
+            if padding > 0,
+                let fault = inbound.messageFrame(
+                    payload: header.length - padding,
+                    endsStream: Self.endsStream(header)
+                )
+            {
+                return fail(fault)
+            }
+            stream(header.stream_id)?.countReceived(header.length + Self.frameHeaderBytes)
+            dataComplete(header.stream_id, endStream: Self.endsStream(header))
+        case NGHTTP2_HEADERS.rawValue:
+            guard let stream = receiving else { return }
+            stream.countReceived(header.length + Self.frameHeaderBytes)
+            sectionComplete(stream, endStream: Self.endsStream(header))
+            receiving = nil
+            receivingMap = nil
+        case NGHTTP2_RST_STREAM.rawValue:
+            // The close that follows tells the delegate.
+            guard let stream = stream(header.stream_id) else { return }
+            stream.countReceived(4 + Self.frameHeaderBytes)
+            stream.isResetByPeer = true
+            stats?.count(.rxReset)
+        case NGHTTP2_PING.rawValue:
+            guard header.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) != 0 else { return }
+            pingAcknowledged(
+                withUnsafeBytes(of: frame.pointee.ping.opaque_data) {
+                    $0.loadUnaligned(as: UInt64.self)
+                }
+            )
+        case NGHTTP2_GOAWAY.rawValue:
+            goAwayReceived()
+        case NGHTTP2_SETTINGS.rawValue:
+            if header.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) == 0 { settingsReceived() }
+        default: break
+        }
+    }
+
+    func invalidFrameReceived(_ error: Int32) {
+        if error == NGHTTP2_ERR_REFUSED_STREAM.rawValue { stats?.count(.streamRefusedErrors) }
+    }
+
+    func frameSent(_ frame: UnsafePointer<nghttp2_frame>) {
+        let header = frame.pointee.hd
+        switch UInt32(header.type) {
+        case NGHTTP2_DATA.rawValue, NGHTTP2_HEADERS.rawValue:
+            guard let stream = stream(header.stream_id) else { return }
+            stream.countSent(header.length + Self.frameHeaderBytes)
+            if Self.endsStream(header) {
+                stream.hasSentEnd = true
+                sendingEnded(of: stream)
+            }
+            if header.type == Self.headersType { stream.headSent() }
+        case NGHTTP2_RST_STREAM.rawValue:
+            stats?.count(.txReset)
+        case NGHTTP2_GOAWAY.rawValue:
+            // libnghttp2 says so when it has found the peer at fault.
+            guard frame.pointee.goaway.error_code != NGHTTP2_NO_ERROR.rawValue else { return }
+            goAwayWasWritten()
+            stats?.count(.goawaySent)
+            fail(.connection)
+        default: break
+        }
+    }
+}

@@ -1,0 +1,429 @@
+import CNGHTTP2
+import MeshNet
+
+/// What both ends of an HTTP/2 connection have in common: libnghttp2's session between the sink and the
+/// streams, windows, limits, keepalive, and the connection's end.
+///
+/// libnghttp2 may not be entered from its own callbacks. So what is written while it reads is only
+/// submitted, and goes out in ``pump()`` at the end of the read; what ends while it writes is noted, and
+/// told in ``settle()``. Everywhere else a call that writes is on the sink when it returns, and borrowed
+/// bytes are copied once, into the sink. The roles are ``HTTP2ServerCodec`` and ``HTTP2ClientCodec``.
+package class HTTP2Codec: SinkClient {
+    final let sink: ByteSink
+    final let settings: HTTP2Settings
+    final let pool: HeaderMapPool
+    final let stats: (any HTTP2Stats)?
+    final let isServer: Bool
+    private var session: HTTP2Session?
+
+    /// Every stream that libnghttp2 knows or a delegate waits for, in no order.
+    private(set) final var streams: [HTTP2Stream] = []
+
+    // What is being read.
+    final var section = HTTP2FieldSection()
+    /// Whose header or trailer section it is, and where it goes; nil where nobody wants it.
+    final var receiving: HTTP2Stream?
+    final var receivingMap: HeaderMap?
+    private var chunkStream: HTTP2Stream?
+    private var chunk = Bytes(start: nil, count: 0)
+    private var connectionConsumed = 0
+
+    // What came up while libnghttp2 was at work.
+    private var ended: [HTTP2Stream] = []
+    private var closed: [(stream: HTTP2Stream, code: UInt32)] = []
+    private var relieved: [HTTP2Stream] = []
+    private var resumed: [HTTP2Stream] = []
+    private var isInside = false
+    private var isSending = false
+    private var needsPump = false
+
+    final var inbound: HTTP2InboundLimits
+    private var outbound = HTTP2OutboundFrames()
+    private final var keepalive: HTTP2Keepalive?
+    private var turnTime: Instant?
+
+    private(set) final var isOutputBlocked = false
+    /// Why the connection must end; acted upon as soon as libnghttp2 has returned.
+    private(set) final var failure: HTTP2Fault?
+    private var isGoAwayWritten = false
+    /// Nothing is read or written any more.
+    private(set) final var isDead = false
+    /// The time of the read or turn under way.
+    final var now = Instant(nanoseconds: 0)
+
+    /// Marks our keepalive PINGs.
+    private static let keepalivePing: UInt64 = 0x6576_696C_4168_654D
+    /// Marks the PING that measures the round trip of a graceful GOAWAY.
+    static let drainPing: UInt64 = 0x6E69_6172_4468_654D
+
+    init(
+        sink: ByteSink,
+        settings: HTTP2Settings,
+        pool: HeaderMapPool,
+        stats: (any HTTP2Stats)?,
+        seed: UInt64,
+        isServer: Bool
+    ) {
+        self.sink = sink
+        self.settings = settings
+        self.pool = pool
+        self.stats = stats
+        self.isServer = isServer
+        inbound = HTTP2InboundLimits(settings)
+        now = sink.now
+        if let options = settings.keepalive {
+            keepalive = HTTP2Keepalive(options, seed: seed, now: now)
+        }
+        session = HTTP2Session(settings, isServer: isServer, codec: self)
+        sink.client = self
+        armTurn()
+    }
+
+    deinit {
+        if sink.client === self { sink.client = nil }
+        if !streams.isEmpty { stats?.change(.streamsActive, by: -streams.count) }
+    }
+
+    // MARK: Roles
+
+    /// A header or trailer section begins: sets ``receiving``, ``receivingMap`` and ``section``.
+    func sectionBegan(_ id: Int32, _ category: nghttp2_headers_category) {}
+    /// The section of ``receiving`` is complete.
+    func sectionComplete(_ stream: HTTP2Stream, endStream: Bool) {}
+    /// A message is not to be had: its stream ends, or the connection.
+    func refuse(_ stream: HTTP2Stream, _ fault: HTTP2Fault) {}
+    func goAwayReceived() {}
+    func settingsReceived() {}
+    func drainPingAcknowledged() {}
+    /// The stream is off the list.
+    func streamRemoved(_ stream: HTTP2Stream) {}
+    /// The connection ends over a fault of the peer: tell the owner and the streams, then close.
+    func connectionFailed(_ fault: HTTP2Fault, _ streams: [HTTP2Stream], closesNow: Bool) {}
+    /// Whether, with no stream left, the connection is to be closed; the owner was asked to.
+    func closesWhenEmpty() -> Bool { false }
+
+    // MARK: The connection's side
+
+    package final func received(_ bytes: Bytes) -> Int {
+        guard !isDead, let base = bytes.baseAddress, bytes.count > 0 else { return bytes.count }
+        guard !isInside else { return 0 }
+        now = sink.now
+        keepalive?.received(now)
+        isInside = true
+        let result =
+            withRaw { session in
+                nghttp2_session_mem_recv(
+                    session,
+                    base.assumingMemoryBound(to: UInt8.self),
+                    bytes.count
+                )
+            } ?? 0
+        deliverChunk(endStream: false)
+        isInside = false
+        guard !isDead else { return bytes.count }
+        if result < 0, failure == nil { failure = Self.fault(result) }
+        if connectionConsumed > 0 {
+            let count = connectionConsumed
+            connectionConsumed = 0
+            withRaw { _ = nghttp2_session_consume_connection($0, count) }
+        }
+        pump()
+        return bytes.count
+    }
+
+    private static func fault(_ result: Int) -> HTTP2Fault {
+        switch Int32(truncatingIfNeeded: result) {
+        case NGHTTP2_ERR_TOO_MANY_CONTINUATIONS.rawValue: .continuations
+        case NGHTTP2_ERR_FLOODED.rawValue: .outboundControlFrames
+        default: .connection
+        }
+    }
+
+    package final func connectionClosed(_ reason: StreamResetReason) {
+        isDead = true
+        let open = streams
+        streams.removeAll()
+        stats?.change(.streamsActive, by: -open.count)
+        for stream in open { stream.connectionEnded(reason) }
+    }
+
+    package final func outputBlocked() {
+        isOutputBlocked = true
+        for stream in streams { stream.updateBlocked() }
+    }
+
+    package final func outputUnblocked() {
+        isOutputBlocked = false
+        for stream in streams {
+            stream.resumeData()
+            stream.updateBlocked()
+        }
+        pump()
+    }
+
+    package final func takeTurn() {
+        guard !isDead, !isInside else { return }
+        now = sink.now
+        switch keepalive?.advance(to: now) {
+        case .ping: ping(Self.keepalivePing)
+        case .giveUp: failure = .keepalive
+        case .some(.none), nil: break
+        }
+        armTurn()
+        if !resumed.isEmpty, failure == nil {
+            isInside = true
+            let waiting = resumed
+            resumed.removeAll(keepingCapacity: true)
+            for stream in waiting where !isDead { stream.deliverHeld() }
+            isInside = false
+        }
+        pump()
+    }
+
+    private func armTurn() {
+        guard let wanted = keepalive?.wakeUp(after: now) else { return }
+        if let turnTime, turnTime > now, turnTime <= wanted { return }
+        turnTime = wanted
+        sink.wantTurn(at: wanted)
+    }
+
+    /// A stream opens on a connection that may have died unnoticed.
+    final func askIfIdle() {
+        guard keepalive?.streamOpens(sink.now) == true else { return }
+        now = sink.now
+        ping(Self.keepalivePing)
+        armTurn()
+    }
+
+    // MARK: Streams
+
+    final func add(_ stream: HTTP2Stream) {
+        stream.position = streams.count
+        streams.append(stream)
+        inbound.streamOpened()
+        stats?.change(.streamsActive, by: 1)
+    }
+
+    /// Takes the stream off the list: libnghttp2 has forgotten it and its delegate was told, or will be.
+    final func remove(_ stream: HTTP2Stream) {
+        guard stream.position < streams.count, streams[stream.position] === stream else { return }
+        let last = streams.count - 1
+        streams.swapAt(stream.position, last)
+        streams[stream.position].position = stream.position
+        streams.removeLast()
+        stats?.change(.streamsActive, by: -1)
+        stream.part()
+        streamRemoved(stream)
+    }
+
+    /// A paused stream goes on, and has something to deliver.
+    final func wantTurn(for stream: HTTP2Stream) {
+        resumed.append(stream)
+        sink.wantTurn()
+    }
+
+    final func relieve(_ stream: HTTP2Stream) { relieved.append(stream) }
+
+    final func streamClosed(_ id: Int32, _ code: UInt32) {
+        guard let stream = stream(id) else { return }
+        stream.isClosedOnWire = true
+        if isSending {
+            closed.append((stream, code))
+        } else {
+            stream.closedOnWire(code)
+        }
+    }
+
+    final func stream(_ id: Int32) -> HTTP2Stream? {
+        withRaw { HTTP2Stream.of(nghttp2_session_get_stream_user_data($0, id)) } ?? nil
+    }
+
+    // MARK: Writing
+
+    /// Whether a call that writes is on the sink when ``pump()`` returns, so that it may borrow.
+    final var mayPump: Bool { !isInside && !isDead && failure == nil }
+    final var isAlive: Bool { !isDead && failure == nil }
+
+    /// Brings what was submitted onto the sink, and tells who is concerned.
+    final func pump() {
+        guard !isInside else {
+            needsPump = true
+            return
+        }
+        guard !isDead else { return }
+        isInside = true
+        outbound.settle(buffered: sink.bufferedBytes)
+        repeat {
+            needsPump = false
+            send()
+            settle()
+        } while needsPump && isAlive
+        isInside = false
+        guard !isDead else { return }
+        checkOutbound()
+        if failure != nil { return fail() }
+        if streams.isEmpty, closesWhenEmpty() { isDead = true }
+    }
+
+    private func send() {
+        guard failure == nil else { return }
+        let before = sink.output.count
+        isSending = true
+        withRaw { session in
+            while true {
+                var start: UnsafePointer<UInt8>?
+                let count = nghttp2_session_mem_send(session, &start)
+                guard count > 0, let start else {
+                    if count < 0, failure == nil { failure = Self.fault(count) }
+                    break
+                }
+                sink.output.append(Bytes(start: start, count: count))
+                outbound.wrote(count, isControl: Self.isControl(start, count))
+            }
+        }
+        isSending = false
+        if sink.output.count != before { sink.outputGrew() }
+    }
+
+    /// Answers to PING and SETTINGS, and RST_STREAM: what a peer can make us send at will.
+    private static func isControl(_ frame: UnsafePointer<UInt8>, _ count: Int) -> Bool {
+        guard count >= 9 else { return false }
+        let type = UInt32(frame[3])
+        if type == NGHTTP2_RST_STREAM.rawValue { return true }
+        return (type == NGHTTP2_PING.rawValue || type == NGHTTP2_SETTINGS.rawValue)
+            && frame[4] & 1 != 0
+    }
+
+    /// One DATA frame: its header, then its payload from where the stream has it.
+    final func write(_ stream: HTTP2Stream, _ header: UnsafePointer<UInt8>, _ count: Int) {
+        sink.output.append(Bytes(start: header, count: 9))
+        stream.take(count, into: &sink.output)
+        outbound.wrote(count + 9, isControl: false)
+        inbound.dataFramesSent &+= 1
+    }
+
+    /// Tells what came up while frames were packed.
+    private func settle() {
+        while !ended.isEmpty, !isDead {
+            let batch = ended
+            ended.removeAll(keepingCapacity: true)
+            for stream in batch { stream.sendingEnded() }
+        }
+        while !relieved.isEmpty, !isDead {
+            let batch = relieved
+            relieved.removeAll(keepingCapacity: true)
+            for stream in batch { stream.updateBlocked() }
+        }
+        while !closed.isEmpty, !isDead {
+            let batch = closed
+            closed.removeAll(keepingCapacity: true)
+            for (stream, code) in batch { stream.closedOnWire(code) }
+        }
+    }
+
+    private func checkOutbound() {
+        guard failure == nil else { return }
+        if outbound.frames > settings.maxOutboundFrames {
+            failure = .outboundFrames
+        } else if outbound.controlFrames > settings.maxOutboundControlFrames {
+            failure = .outboundControlFrames
+        }
+    }
+
+    final func ping(_ payload: UInt64) {
+        withUnsafeBytes(of: payload) { bytes in
+            withRaw {
+                _ = nghttp2_submit_ping($0, 0, bytes.assumingMemoryBound(to: UInt8.self).baseAddress)
+            }
+        }
+    }
+
+    final func pingAcknowledged(_ payload: UInt64) {
+        if payload == Self.keepalivePing { keepalive?.acknowledged(now) }
+        if payload == Self.drainPing { drainPingAcknowledged() }
+    }
+
+    /// Calls with the session, for as long as there is one.
+    @discardableResult
+    final func withRaw<Result>(_ body: (OpaquePointer) -> Result) -> Result? {
+        guard let raw = session?.raw else { return nil }
+        return body(raw)
+    }
+
+    // MARK: Reading
+
+    final func field(
+        _ name: UnsafePointer<UInt8>,
+        _ nameLength: Int,
+        _ value: UnsafePointer<UInt8>,
+        _ valueLength: Int
+    ) {
+        guard let map = receivingMap else { return }
+        section.read(name, nameLength, value, valueLength, into: map, settings)
+    }
+
+    /// Bytes of a DATA frame, kept until its end is in sight: the peer's END_STREAM travels with them.
+    final func chunkReceived(_ id: Int32, _ bytes: Bytes) {
+        deliverChunk(endStream: false)
+        connectionConsumed += bytes.count
+        chunkStream = stream(id)
+        chunk = bytes
+    }
+
+    final func deliverChunk(endStream: Bool) {
+        guard let stream = chunkStream else { return }
+        chunkStream = nil
+        guard isAlive else { return }
+        stream.receive(chunk, endStream: endStream)
+    }
+
+    /// A DATA frame is complete.
+    final func dataComplete(_ id: Int32, endStream: Bool) {
+        if chunkStream != nil {
+            deliverChunk(endStream: endStream)
+        } else if endStream {
+            stream(id)?.receive(Bytes(start: nil, count: 0), endStream: true)
+        }
+    }
+
+    final func sendingEnded(of stream: HTTP2Stream) { ended.append(stream) }
+
+    // MARK: The end
+
+    /// The peer has gone too far; the connection ends as soon as libnghttp2 has returned.
+    final func fail(_ fault: HTTP2Fault) {
+        if failure == nil { failure = fault }
+    }
+
+    final func goAwayWasWritten() { isGoAwayWritten = true }
+
+    private func fail() {
+        guard let failure, !isDead else { return }
+        isDead = true
+        stats?.count(failure.counter)
+        let closesNow =
+            failure == .outboundFrames || failure == .outboundControlFrames || failure == .keepalive
+        if !closesNow, !isGoAwayWritten { writeGoAway(failure.errorCode) }
+        let open = streams
+        streams.removeAll()
+        stats?.change(.streamsActive, by: -open.count)
+        connectionFailed(failure, open, closesNow: closesNow)
+    }
+
+    /// By hand: libnghttp2 does not write after it, or we, have given a session up.
+    private func writeGoAway(_ code: HTTP2ErrorCode) {
+        let last = withRaw { nghttp2_session_get_last_proc_stream_id($0) } ?? 0
+        // Length 8, type 7, no flags, stream 0.
+        for byte: UInt8 in [0, 0, 8, 7, 0, 0, 0, 0, 0] { sink.output.append(byte: byte) }
+        for word in [UInt32(bitPattern: last), code.rawValue] {
+            for shift: UInt32 in [24, 16, 8, 0] {
+                sink.output.append(byte: UInt8(truncatingIfNeeded: word >> shift))
+            }
+        }
+        stats?.count(.goawaySent)
+        sink.outputGrew()
+    }
+
+    /// Ends without a fault: nobody is told but through the owner.
+    final func die() { isDead = true }
+}

@@ -1,0 +1,131 @@
+import MeshNet
+
+/// Counts what a peer sends against what explains it (envoy: ProtocolConstraints). Knows no I/O.
+struct HTTP2InboundLimits {
+    private let emptyFramesMax: UInt64
+    private let priorityFramesPerStream: UInt64
+    private let windowUpdatesPerDataFrame: UInt64
+
+    private(set) var streams: UInt64 = 0
+    private var emptyFrames: UInt64 = 0
+    private var priorityFrames: UInt64 = 0
+    private var windowUpdateFrames: UInt64 = 0
+    private var resetFrames: UInt64 = 0
+    /// DATA frames that we sent: each may be answered by updates of two windows.
+    var dataFramesSent: UInt64 = 0
+
+    /// A reset of a stream that the peer opened but we never saw, and the like.
+    private static let resetFramesSpare: UInt64 = 16
+
+    init(_ settings: HTTP2Settings) {
+        emptyFramesMax = UInt64(settings.maxConsecutiveInboundFramesWithEmptyPayload)
+        priorityFramesPerStream = UInt64(settings.maxInboundPriorityFramesPerStream)
+        windowUpdatesPerDataFrame = UInt64(settings.maxInboundWindowUpdateFramesPerDataFrameSent)
+    }
+
+    mutating func streamOpened() { streams &+= 1 }
+
+    /// A HEADERS, CONTINUATION or DATA frame, its padding not counted as payload.
+    mutating func messageFrame(payload: Int, endsStream: Bool) -> HTTP2Fault? {
+        guard payload == 0, !endsStream else {
+            emptyFrames = 0
+            return nil
+        }
+        emptyFrames &+= 1
+        return emptyFrames > emptyFramesMax ? .emptyFrames : nil
+    }
+
+    mutating func priorityFrame() -> HTTP2Fault? {
+        priorityFrames &+= 1
+        return priorityFrames > priorityFramesPerStream * (1 + streams) ? .priorityFrames : nil
+    }
+
+    mutating func windowUpdateFrame() -> HTTP2Fault? {
+        windowUpdateFrames &+= 1
+        let explained = 1 + 2 * (streams + windowUpdatesPerDataFrame * dataFramesSent)
+        return windowUpdateFrames > explained ? .windowUpdateFrames : nil
+    }
+
+    mutating func resetFrame() -> HTTP2Fault? {
+        resetFrames &+= 1
+        return resetFrames > streams + Self.resetFramesSpare ? .resetFrames : nil
+    }
+}
+
+/// Ends connections whose client asks and takes it back, over and over (CVE-2023-44487; envoy:
+/// overload.premature_reset_total_stream_count).
+struct HTTP2ResetGuard {
+    private let streamsMax: UInt64
+    private let lifetimeMin: Nanoseconds
+    private var ended: UInt64 = 0
+    private var premature: UInt64 = 0
+
+    init(_ settings: HTTP2Settings) {
+        streamsMax = UInt64(settings.prematureResetTotalStreamCount)
+        lifetimeMin = settings.prematureResetMinStreamLifetime
+    }
+
+    /// A request is over. Returns true where the client has gone too far: half of its requests, or so
+    /// many that the rest of the first ``streamsMax`` could not make up for them.
+    mutating func streamEnded(after lifetime: Nanoseconds, resetUnanswered: Bool) -> Bool {
+        ended &+= 1
+        guard resetUnanswered, lifetime <= lifetimeMin else { return false }
+        premature &+= 1
+        return premature * 2 >= max(streamsMax, ended)
+    }
+}
+
+/// How many of the frames that were written have not yet reached the kernel.
+///
+/// Frames are noted by where they end in the stream of bytes, several to a mark, so that a full output
+/// costs little memory. Empty while the peer reads.
+struct HTTP2OutboundFrames {
+    private struct Mark {
+        var end: UInt64
+        var frames: UInt32
+        var controlFrames: UInt32
+    }
+
+    private var marks: [Mark] = []
+    private var first = 0
+    private var written: UInt64 = 0
+    private(set) var frames: UInt32 = 0
+    private(set) var controlFrames: UInt32 = 0
+
+    private static let framesPerMark: UInt32 = 32
+
+    mutating func wrote(_ bytes: Int, isControl: Bool) {
+        written &+= UInt64(bytes)
+        frames &+= 1
+        if isControl { controlFrames &+= 1 }
+        if marks.count > first, marks[marks.count - 1].frames < Self.framesPerMark {
+            marks[marks.count - 1].end = written
+            marks[marks.count - 1].frames += 1
+            if isControl { marks[marks.count - 1].controlFrames += 1 }
+        } else {
+            marks.append(Mark(end: written, frames: 1, controlFrames: isControl ? 1 : 0))
+        }
+    }
+
+    /// So many bytes are still with us.
+    mutating func settle(buffered: Int) {
+        guard frames > 0 else { return }
+        if buffered == 0 {
+            marks.removeAll(keepingCapacity: marks.count <= 8)
+            first = 0
+            frames = 0
+            controlFrames = 0
+            return
+        }
+        let gone = written - min(written, UInt64(buffered))
+        while first < marks.count, marks[first].end <= gone {
+            frames -= marks[first].frames
+            controlFrames -= marks[first].controlFrames
+            first += 1
+        }
+        if first > 64, first * 2 > marks.count {
+            marks.removeFirst(first)
+            first = 0
+        }
+    }
+}

@@ -1,0 +1,189 @@
+import CNGHTTP2
+import MeshNet
+
+/// HTTP/2 as spoken to clients (RFC 9113).
+///
+/// What libnghttp2 leaves to us is checked here and in ``HTTP2RequestHead``. A request that breaks the
+/// rules is not answered: its stream, or the connection, ends, as the settings say. The docs page is
+/// docs/http2.md.
+package final class HTTP2ServerCodec: HTTP2Codec, ServerCodec {
+    private enum Drain { case none, warned, last }
+
+    // Unchecked: it outlives us.
+    private unowned(unsafe) let owner: any ServerCodecDelegate
+    private var drain = Drain.none
+    private var hasPeerEnded = false
+    private var resets: HTTP2ResetGuard
+
+    /// - Parameters:
+    ///   - delegate: outlives the codec.
+    ///   - pool: the worker's; maps return to it when their stream ends.
+    ///   - stats: the worker's.
+    ///   - seed: chance for the jitter of keepalive PINGs.
+    package init(
+        sink: ByteSink,
+        delegate: any ServerCodecDelegate,
+        settings: HTTP2Settings,
+        pool: HeaderMapPool = HeaderMapPool(),
+        stats: (any HTTP2Stats)? = nil,
+        seed: UInt64 = 0
+    ) {
+        owner = delegate
+        resets = HTTP2ResetGuard(settings)
+        super.init(
+            sink: sink,
+            settings: settings,
+            pool: pool,
+            stats: stats,
+            seed: seed,
+            isServer: true
+        )
+    }
+
+    // MARK: Heads
+
+    override func sectionBegan(_ id: Int32, _ category: nghttp2_headers_category) {
+        receiving = nil
+        receivingMap = nil
+        guard isAlive else { return }
+        if category == NGHTTP2_HCAT_REQUEST {
+            let stream = HTTP2ServerStream(id: id, codec: self)
+            add(stream)
+            withRaw { session in
+                _ = nghttp2_session_set_stream_user_data(
+                    session,
+                    id,
+                    Unmanaged.passUnretained(stream).toOpaque()
+                )
+            }
+            section.begin(.request)
+            receiving = stream
+            receivingMap = stream.headMap
+            stream.application = owner.openStream(stream)
+        } else if let stream = stream(id) {
+            stats?.count(.trailers)
+            section.begin(.trailers)
+            receiving = stream
+            receivingMap = stream.trailersMap
+        }
+    }
+
+    override func sectionComplete(_ stream: HTTP2Stream, endStream: Bool) {
+        guard let stream = stream as? HTTP2ServerStream, let map = receivingMap else { return }
+        guard section.kind == .request else {
+            if let fault = section.fault { return refuse(stream, fault) }
+            guard endStream, stream.form == .plain else { return refuse(stream, .message) }
+            return stream.receive(trailers: map)
+        }
+        do throws(HTTP2Fault) {
+            stream.form = try HTTP2RequestHead.read(section, map, settings)
+            if stream.form == .plain { stream.bodyRemaining = section.contentLength }
+            if endStream, (stream.bodyRemaining ?? 0) > 0 { throw .message }
+        } catch {
+            return refuse(stream, error)
+        }
+        stream.hasPeerEnded = endStream
+        stream.headComplete(map, endStream: endStream)
+    }
+
+    override func refuse(_ stream: HTTP2Stream, _ fault: HTTP2Fault) {
+        guard let stream = stream as? HTTP2ServerStream, let application = stream.application else {
+            return
+        }
+        guard fault.isLimit || settings.endsOnlyStreamOnInvalidMessage else { return fail(fault) }
+        stats?.count(fault.counter)
+        stream.application = nil
+        stream.submitReset(fault.errorCode)
+        application.requestRefused(fault.codecError)
+    }
+
+    // MARK: The connection's end
+
+    package func receivedEnd() {
+        guard !isDead else { return }
+        hasPeerEnded = true
+        // A client may close its sending side and still wait for responses. What of a request is missing
+        // will not come any more.
+        for stream in streams where !stream.hasPeerEnded {
+            remove(stream)
+            stream.connectionEnded(.connectionTermination)
+        }
+        pump()
+    }
+
+    override func closesWhenEmpty() -> Bool {
+        guard hasPeerEnded || drain == .last else { return false }
+        owner.closeAfterFlush()
+        return true
+    }
+
+    override func connectionFailed(
+        _ fault: HTTP2Fault,
+        _ streams: [HTTP2Stream],
+        closesNow: Bool
+    ) {
+        let error = fault.codecError
+        owner.connectionRefused(error)
+        for stream in streams {
+            guard let stream = stream as? HTTP2ServerStream else { continue }
+            let application = stream.application
+            stream.application = nil
+            stream.part()
+            if fault == .keepalive {
+                application?.requestReset(.connectionTermination)
+            } else {
+                application?.requestRefused(error)
+            }
+        }
+        if closesNow { owner.closeNow() } else { owner.closeAfterFlush() }
+    }
+
+    override func streamRemoved(_ stream: HTTP2Stream) {
+        let unanswered = stream.isResetByPeer && !stream.isHeadSubmitted
+        if resets.streamEnded(after: now - stream.openedAt, resetUnanswered: unanswered) {
+            fail(.prematureResets)
+        }
+    }
+
+    // MARK: Drain
+
+    package var isIdle: Bool { streams.isEmpty && drain != .warned }
+
+    /// RFC 9113 §6.8: first a GOAWAY that refuses nothing, and after a round trip, when the client has
+    /// heard it, the one that names the last stream.
+    package func startDrain() {
+        guard isAlive else { return }
+        switch drain {
+        case .none:
+            drain = .warned
+            withRaw { _ = nghttp2_submit_shutdown_notice($0) }
+            ping(Self.drainPing)
+            stats?.count(.goawayGracefulSent)
+            pump()
+        case .warned:
+            sendLastGoAway()
+        case .last:
+            break
+        }
+    }
+
+    override func drainPingAcknowledged() {
+        if drain == .warned { sendLastGoAway() }
+    }
+
+    private func sendLastGoAway() {
+        drain = .last
+        withRaw { session in
+            _ = nghttp2_submit_goaway(
+                session,
+                0,
+                nghttp2_session_get_last_proc_stream_id(session),
+                NGHTTP2_NO_ERROR.rawValue,
+                nil,
+                0
+            )
+        }
+        stats?.count(.goawaySent)
+        pump()
+    }
+}

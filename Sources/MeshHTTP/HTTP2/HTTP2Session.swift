@@ -1,0 +1,153 @@
+import CNGHTTP2
+import MeshNet
+
+/// One libnghttp2 session: made for a codec, which all its callbacks lead to.
+struct HTTP2Session: ~Copyable {
+    let raw: OpaquePointer
+
+    /// - Parameter codec: outlives the session.
+    init(_ settings: HTTP2Settings, isServer: Bool, codec: HTTP2Codec) {
+        var option: OpaquePointer?
+        guard nghttp2_option_new(&option) == 0, let option else { fatalError("out of memory") }
+        defer { nghttp2_option_del(option) }
+        nghttp2_option_set_no_auto_window_update(option, 1)
+        // We check messages ourselves, in the pass that copies them (HTTP2FieldSection).
+        nghttp2_option_set_no_http_messaging(option, 1)
+        // Closed streams would be kept for the priority tree only, which we do not offer.
+        nghttp2_option_set_no_closed_streams(option, 1)
+        // Our own limits are in force: HTTP2OutboundFrames, HTTP2ResetGuard, headBytesMax of the peer.
+        nghttp2_option_set_max_outbound_ack(option, 10_000)
+        nghttp2_option_set_stream_reset_rate_limit(option, .max, .max)
+        nghttp2_option_set_max_send_header_block_length(option, 32 << 20)
+        nghttp2_option_set_max_continuations(option, settings.continuationsMax)
+        nghttp2_option_set_max_deflate_dynamic_table_size(option, Int(settings.hpackTableBytes))
+        nghttp2_option_set_peer_max_concurrent_streams(option, settings.maxConcurrentStreams)
+
+        var session: OpaquePointer?
+        let user = Unmanaged.passUnretained(codec).toOpaque()
+        let callbacks = HTTP2Callbacks.shared.raw
+        let result =
+            isServer
+            ? nghttp2_session_server_new2(&session, callbacks, user, option)
+            : nghttp2_session_client_new2(&session, callbacks, user, option)
+        guard result == 0, let session else { fatalError("out of memory") }
+        raw = session
+        submit(settings, isServer: isServer)
+    }
+
+    deinit { nghttp2_session_del(raw) }
+
+    private func submit(_ settings: HTTP2Settings, isServer: Bool) {
+        withUnsafeTemporaryAllocation(of: nghttp2_settings_entry.self, capacity: 4) { entries in
+            var count = 0
+            func add(_ id: nghttp2_settings_id, _ value: UInt32) {
+                entries.initializeElement(
+                    at: count,
+                    to: nghttp2_settings_entry(settings_id: Int32(id.rawValue), value: value)
+                )
+                count += 1
+            }
+            add(NGHTTP2_SETTINGS_HEADER_TABLE_SIZE, settings.hpackTableBytes)
+            if isServer {
+                add(NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, settings.allowConnect ? 1 : 0)
+                add(NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, settings.maxConcurrentStreams)
+            } else {
+                add(NGHTTP2_SETTINGS_ENABLE_PUSH, 0)
+            }
+            add(NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, settings.initialStreamWindowBytes)
+            nghttp2_submit_settings(raw, 0, entries.baseAddress, count)
+        }
+        nghttp2_session_set_local_window_size(
+            raw,
+            0,
+            0,
+            Int32(clamping: settings.initialConnectionWindowBytes)
+        )
+    }
+}
+
+/// The table of callbacks all sessions share. No logic in the trampolines.
+struct HTTP2Callbacks: @unchecked Sendable {
+    static let shared = HTTP2Callbacks()
+
+    // Built once, never freed, only read: safe from every thread.
+    let raw: OpaquePointer
+
+    static let failed = NGHTTP2_ERR_CALLBACK_FAILURE.rawValue
+
+    private init() {
+        var table: OpaquePointer?
+        guard nghttp2_session_callbacks_new(&table) == 0, let table else {
+            fatalError("out of memory")
+        }
+        raw = table
+        nghttp2_session_callbacks_set_on_begin_frame_callback(table) { _, header, user in
+            guard let header, let codec = HTTP2Codec.of(user) else { return Self.failed }
+            return codec.frameBegan(header.pointee) ? 0 : Self.failed
+        }
+        nghttp2_session_callbacks_set_on_begin_headers_callback(table) { _, frame, user in
+            guard let frame, let codec = HTTP2Codec.of(user) else { return Self.failed }
+            codec.sectionBegan(frame.pointee.hd.stream_id, frame.pointee.headers.cat)
+            return codec.isAlive ? 0 : Self.failed
+        }
+        nghttp2_session_callbacks_set_on_header_callback(table) {
+            _, _, name, nameLength, value, valueLength, _, user in
+            guard let name, let value, let codec = HTTP2Codec.of(user) else { return Self.failed }
+            codec.field(name, nameLength, value, valueLength)
+            return 0
+        }
+        nghttp2_session_callbacks_set_on_data_chunk_recv_callback(table) {
+            _, _, id, data, count, user in
+            guard let codec = HTTP2Codec.of(user) else { return Self.failed }
+            codec.chunkReceived(id, Bytes(start: data, count: count))
+            return 0
+        }
+        nghttp2_session_callbacks_set_on_frame_recv_callback(table) { _, frame, user in
+            guard let frame, let codec = HTTP2Codec.of(user) else { return Self.failed }
+            codec.frameReceived(frame)
+            return codec.isAlive ? 0 : Self.failed
+        }
+        nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(table) { _, _, error, user in
+            HTTP2Codec.of(user)?.invalidFrameReceived(error)
+            return 0
+        }
+        nghttp2_session_callbacks_set_on_stream_close_callback(table) { _, id, code, user in
+            guard let codec = HTTP2Codec.of(user) else { return Self.failed }
+            codec.streamClosed(id, code)
+            return 0
+        }
+        nghttp2_session_callbacks_set_on_frame_send_callback(table) { _, frame, user in
+            guard let frame else { return Self.failed }
+            HTTP2Codec.of(user)?.frameSent(frame)
+            return 0
+        }
+        nghttp2_session_callbacks_set_send_data_callback(table) {
+            _, _, header, count, source, user in
+            guard let header, let stream = HTTP2Stream.of(source?.pointee.ptr),
+                let codec = HTTP2Codec.of(user)
+            else { return Self.failed }
+            codec.write(stream, header, count)
+            return 0
+        }
+    }
+
+    /// How a stream's DATA is asked for; see ``HTTP2Stream/nextPayload(upTo:_:)``.
+    static let readData: nghttp2_data_source_read_callback = { _, _, _, limit, flags, source, user in
+        guard let flags, let stream = HTTP2Stream.of(source?.pointee.ptr) else {
+            return Int(NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue)
+        }
+        return stream.nextPayload(upTo: limit, &flags.pointee)
+    }
+}
+
+extension HTTP2Codec {
+    static func of(_ user: UnsafeMutableRawPointer?) -> HTTP2Codec? {
+        user.map { Unmanaged<HTTP2Codec>.fromOpaque($0).takeUnretainedValue() }
+    }
+}
+
+extension HTTP2Stream {
+    static func of(_ user: UnsafeMutableRawPointer?) -> HTTP2Stream? {
+        user.map { Unmanaged<HTTP2Stream>.fromOpaque($0).takeUnretainedValue() }
+    }
+}
