@@ -3,8 +3,8 @@ import MeshNet
 import MeshSimulation
 import Testing
 
-/// What every pair of codecs must do, whatever their wire: the same claims for HTTP/1.1 and for the
-/// scripted second codec, over networks that cut, delay, stall and break.
+/// What every pair of codecs must do, whatever their wire: the same claims for HTTP/1.1, HTTP/2 and the
+/// codec that only tests speak, over networks that cut, delay, stall and break.
 struct CodecPairTests {
     @Test(arguments: Wire.allCases)
     func `a request and its response pass whole over any network`(wire: Wire) throws {
@@ -105,13 +105,14 @@ struct CodecPairTests {
         }
     }
 
-    @Test func `framed streams do not wait for each other`() throws {
+    @Test(arguments: [Wire.framed, .http2])
+    func `streams that share a connection do not wait for each other`(wire: Wire) throws {
         let simulation = Simulation(seed: 1)
-        let server = try SimulatedService(.framed, in: simulation)
+        let server = try SimulatedService(wire, in: simulation)
         let slow = SimulatedCall(body: [[1]], holdsLast: true)
         let quick = SimulatedCall(body: [[2]])
         let client = try SimulatedCaller(
-            .framed,
+            wire,
             to: server.address,
             in: simulation,
             calls: [slow, quick],

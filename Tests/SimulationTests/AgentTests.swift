@@ -9,7 +9,7 @@ import Testing
 struct AgentTests {
     private let body = (0..<60).map { UInt8(ascii: "a") + UInt8($0 % 26) }
 
-    @Test(arguments: [1, 4], Wire.allCases)
+    @Test(arguments: [1, 4], SimulatedAgent.wires)
     func `requests pass whole over any network`(workers: Int, wire: Wire) {
         simulate(seeds: 6) { simulation in
             simulation.network.conditions = { _, generator in .rough(using: &generator) }
@@ -63,7 +63,7 @@ struct AgentTests {
         agent.expectIdle(simulation)
     }
 
-    @Test(arguments: Wire.allCases)
+    @Test(arguments: SimulatedAgent.wires)
     func `an upstream that breaks at any byte gives a whole answer or an honest failure`(
         wire: Wire
     ) throws {
@@ -101,7 +101,7 @@ struct AgentTests {
         }
     }
 
-    @Test(arguments: Wire.allCases)
+    @Test(arguments: SimulatedAgent.wires)
     func `a client that breaks at any byte leaves nothing behind`(wire: Wire) throws {
         for direction in [LinkConditions.Direction.toServer, .toClient] {
             for position in stride(from: 0, to: 320, by: 11) {
@@ -192,7 +192,7 @@ struct AgentTests {
         agent.expectIdle(simulation)
     }
 
-    @Test(arguments: Wire.allCases)
+    @Test(arguments: SimulatedAgent.wires)
     func `the route's timeout answers 504 in virtual time`(wire: Wire) throws {
         let simulation = Simulation(seed: 1)
         let service = try SimulatedService(wire, in: simulation)

@@ -12,6 +12,9 @@ import Testing
 final class SimulatedAgent {
     static let address = SocketAddress.ip(IPAddress(ipv4: 0x0A00_0101), port: 10_000)
 
+    /// What an agent can be made to speak on both sides.
+    static let wires: [Wire] = [.http1, .framed]
+
     let workers: [Worker]
     let registry: StatsRegistry
     private let logs = MemoryLogFiles()

@@ -137,6 +137,8 @@ package final class SimulatedCaller: ConnectionDelegate, ClientCodecDelegate, De
             case .http1:
                 HTTP1ClientCodec(sink: connection, delegate: self, settings: Wire.settings)
             case .framed: FramedClientCodec(sink: connection, delegate: self)
+            case .http2:
+                HTTP2ClientCodec(sink: connection, delegate: self, settings: HTTP2Settings())
             }
         runDeferred()
     }

@@ -1,9 +1,9 @@
 import MeshHTTP
 import MeshNet
 
-/// Which of the two wires a simulated service or caller speaks.
+/// Which wire a simulated service or caller speaks.
 package enum Wire: CaseIterable, Sendable {
-    case http1, framed
+    case http1, framed, http2
 
     static var settings: HTTP1Settings {
         var settings = HTTP1Settings()
@@ -87,6 +87,8 @@ final class ServiceConnection: ConnectionDelegate, ServerCodecDelegate {
             case .http1:
                 HTTP1ServerCodec(sink: connection, delegate: self, settings: Wire.settings)
             case .framed: FramedServerCodec(sink: connection, delegate: self)
+            case .http2:
+                HTTP2ServerCodec(sink: connection, delegate: self, settings: HTTP2Settings())
             }
     }
 
