@@ -25,10 +25,20 @@ extension HTTP2Codec {
                     endsStream: Self.endsStream(header)
                 )
             }
+            if header.type == Self.headersType {
+                inbound.sectionBegan()
+            } else if header.type != Self.dataType {
+                fault = fault ?? inbound.continuationFrame()
+            }
         case NGHTTP2_PRIORITY.rawValue: fault = inbound.priorityFrame()
         case NGHTTP2_WINDOW_UPDATE.rawValue: fault = inbound.windowUpdateFrame()
         case NGHTTP2_RST_STREAM.rawValue: fault = inbound.resetFrame()
         default: break
+        }
+        if fault == nil, isServer, header.type == Self.headersType, header.stream_id > 0,
+            !closedStreams.isNew(header.stream_id), stream(header.stream_id) == nil
+        {
+            fault = closedStreams.judge(header.stream_id)
         }
         guard let fault else { return true }
         fail(fault)

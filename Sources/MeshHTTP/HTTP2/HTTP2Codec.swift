@@ -38,6 +38,7 @@ package class HTTP2Codec: SinkClient {
     private var needsPump = false
 
     final var inbound: HTTP2InboundLimits
+    final var closedStreams = HTTP2ClosedStreams()
     private var outbound = HTTP2OutboundFrames()
     private final var keepalive: HTTP2Keepalive?
     private var turnTime: Instant?
@@ -133,7 +134,6 @@ package class HTTP2Codec: SinkClient {
 
     private static func fault(_ result: Int) -> HTTP2Fault {
         switch Int32(truncatingIfNeeded: result) {
-        case NGHTTP2_ERR_TOO_MANY_CONTINUATIONS.rawValue: .continuations
         case NGHTTP2_ERR_FLOODED.rawValue: .outboundControlFrames
         default: .connection
         }
@@ -212,6 +212,7 @@ package class HTTP2Codec: SinkClient {
         streams[stream.position].position = stream.position
         streams.removeLast()
         stats?.change(.streamsActive, by: -1)
+        if stream.hasPeerEnded || stream.isResetByPeer { closedStreams.endedByPeer(stream.id) }
         stream.part()
         streamRemoved(stream)
     }

@@ -6,6 +6,8 @@ enum HTTP2Fault: UInt8, Error, CaseIterable {
     case message
     case tooManyFields, headTooLarge
     case connection
+    /// Frames behind the end of a stream, or of a stream that was passed over (RFC 9113 §5.1).
+    case streamClosed, streamPassed
     case emptyFrames, priorityFrames, windowUpdateFrames, resetFrames, prematureResets, continuations
     case outboundFrames, outboundControlFrames
     case keepalive
@@ -18,6 +20,8 @@ enum HTTP2Fault: UInt8, Error, CaseIterable {
         case .tooManyFields: "the header section has more fields than its limit"
         case .headTooLarge: "the header section is larger than its limit"
         case .connection: "the peer broke the framing of the connection"
+        case .streamClosed: "a frame came behind the end of its stream"
+        case .streamPassed: "a stream was opened out of order"
         case .emptyFrames: "too many frames without payload in a row"
         case .priorityFrames: "too many PRIORITY frames"
         case .windowUpdateFrames: "too many WINDOW_UPDATE frames"
@@ -37,7 +41,7 @@ enum HTTP2Fault: UInt8, Error, CaseIterable {
         case .message: "http2.violation.of.messaging.rule"
         case .tooManyFields: "http2.too_many_headers"
         case .headTooLarge: "http2.header_list_size_too_large"
-        case .connection: "http2.protocol_error"
+        case .connection, .streamClosed, .streamPassed: "http2.protocol_error"
         case .emptyFrames: "http2.inbound_empty_frames_flood"
         case .priorityFrames: "http2.inbound_priority_frames_flood"
         case .windowUpdateFrames: "http2.inbound_window_update_frames_flood"
@@ -55,7 +59,7 @@ enum HTTP2Fault: UInt8, Error, CaseIterable {
         case .field, .message: .rxMessagingError
         case .tooManyFields: .headerOverflow
         case .headTooLarge: .headerListSizeTooLarge
-        case .connection: .protocolError
+        case .connection, .streamClosed, .streamPassed: .protocolError
         case .emptyFrames: .inboundEmptyFramesFlood
         case .priorityFrames: .inboundPriorityFramesFlood
         case .windowUpdateFrames: .inboundWindowUpdateFramesFlood
@@ -74,7 +78,8 @@ enum HTTP2Fault: UInt8, Error, CaseIterable {
     /// What the peer is told when the connection ends over it (RFC 9113 §7).
     var errorCode: HTTP2ErrorCode {
         switch self {
-        case .field, .message, .connection: .protocolError
+        case .field, .message, .connection, .streamPassed: .protocolError
+        case .streamClosed: .streamClosed
         case .tooManyFields, .headTooLarge: .internalError
         case .keepalive: .noError
         default: .enhanceYourCalm

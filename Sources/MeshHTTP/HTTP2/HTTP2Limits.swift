@@ -5,12 +5,15 @@ struct HTTP2InboundLimits {
     private let emptyFramesMax: UInt64
     private let priorityFramesPerStream: UInt64
     private let windowUpdatesPerDataFrame: UInt64
+    private let continuationsMax: Int
 
     private(set) var streams: UInt64 = 0
     private var emptyFrames: UInt64 = 0
     private var priorityFrames: UInt64 = 0
     private var windowUpdateFrames: UInt64 = 0
     private var resetFrames: UInt64 = 0
+    /// CONTINUATION frames of the section under way.
+    private var continuations = 0
     /// DATA frames that we sent: each may be answered by updates of two windows.
     var dataFramesSent: UInt64 = 0
 
@@ -21,6 +24,7 @@ struct HTTP2InboundLimits {
         emptyFramesMax = UInt64(settings.maxConsecutiveInboundFramesWithEmptyPayload)
         priorityFramesPerStream = UInt64(settings.maxInboundPriorityFramesPerStream)
         windowUpdatesPerDataFrame = UInt64(settings.maxInboundWindowUpdateFramesPerDataFrameSent)
+        continuationsMax = settings.continuationsMax
     }
 
     mutating func streamOpened() { streams &+= 1 }
@@ -33,6 +37,13 @@ struct HTTP2InboundLimits {
         }
         emptyFrames &+= 1
         return emptyFrames > emptyFramesMax ? .emptyFrames : nil
+    }
+
+    mutating func sectionBegan() { continuations = 0 }
+
+    mutating func continuationFrame() -> HTTP2Fault? {
+        continuations += 1
+        return continuations > continuationsMax ? .continuations : nil
     }
 
     mutating func priorityFrame() -> HTTP2Fault? {
@@ -128,4 +139,36 @@ struct HTTP2OutboundFrames {
             first = 0
         }
     }
+}
+
+/// What became of streams that are gone, as far as a frame for one of them is to be judged: frames that
+/// were under way when we reset it are in order, frames behind the peer's own end are not (RFC 9113
+/// §5.1). A few are remembered; of older ones nothing is held against the peer.
+struct HTTP2ClosedStreams {
+    private var ended: SIMD16<Int32> = .zero
+    private var next = 0
+    private var last: Int32 = 0
+    /// Identifiers that the last opened stream passed over.
+    private var passed: Range<Int32> = 0..<0
+
+    mutating func opened(_ id: Int32) {
+        if id > last + 2 { passed = last + 1..<id }
+        last = id
+    }
+
+    /// The peer had ended, or reset, this one.
+    mutating func endedByPeer(_ id: Int32) {
+        ended[next] = id
+        next = (next + 1) % ended.scalarCount
+    }
+
+    /// DATA or HEADERS came for a stream that is not open.
+    func judge(_ id: Int32) -> HTTP2Fault? {
+        if passed.contains(id) { return .streamPassed }
+        for at in 0..<ended.scalarCount where ended[at] == id { return .streamClosed }
+        return nil
+    }
+
+    /// Whether a frame of this stream would open it.
+    func isNew(_ id: Int32) -> Bool { id > last }
 }

@@ -13,6 +13,7 @@ package final class HTTP2ServerCodec: HTTP2Codec, ServerCodec {
     private unowned(unsafe) let owner: any ServerCodecDelegate
     private var drain = Drain.none
     private var hasPeerEnded = false
+    private var hasPeerSaidGoodbye = false
     private var resets: HTTP2ResetGuard
 
     /// - Parameters:
@@ -48,6 +49,7 @@ package final class HTTP2ServerCodec: HTTP2Codec, ServerCodec {
         guard isAlive else { return }
         if category == NGHTTP2_HCAT_REQUEST {
             let stream = HTTP2ServerStream(id: id, codec: self)
+            closedStreams.opened(id)
             add(stream)
             withRaw { session in
                 _ = nghttp2_session_set_stream_user_data(
@@ -111,8 +113,12 @@ package final class HTTP2ServerCodec: HTTP2Codec, ServerCodec {
         pump()
     }
 
+    /// The client opens no further stream, or nobody would answer it: libnghttp2 is done when those under
+    /// way are.
+    override func goAwayReceived() { hasPeerSaidGoodbye = true }
+
     override func closesWhenEmpty() -> Bool {
-        guard hasPeerEnded || drain == .last else { return false }
+        guard hasPeerEnded || hasPeerSaidGoodbye || drain == .last else { return false }
         owner.closeAfterFlush()
         return true
     }

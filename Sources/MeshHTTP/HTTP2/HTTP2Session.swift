@@ -15,11 +15,12 @@ struct HTTP2Session: ~Copyable {
         nghttp2_option_set_no_http_messaging(option, 1)
         // Closed streams would be kept for the priority tree only, which we do not offer.
         nghttp2_option_set_no_closed_streams(option, 1)
-        // Our own limits are in force: HTTP2OutboundFrames, HTTP2ResetGuard, headBytesMax of the peer.
+        // Our own limits are in force (HTTP2InboundLimits, HTTP2OutboundFrames, HTTP2ResetGuard).
         nghttp2_option_set_max_outbound_ack(option, 10_000)
         nghttp2_option_set_stream_reset_rate_limit(option, .max, .max)
         nghttp2_option_set_max_send_header_block_length(option, 32 << 20)
-        nghttp2_option_set_max_continuations(option, settings.continuationsMax)
+        // It counts a frame anew each time a part of its header arrives.
+        nghttp2_option_set_max_continuations(option, .max)
         nghttp2_option_set_max_deflate_dynamic_table_size(option, Int(settings.hpackTableBytes))
         nghttp2_option_set_peer_max_concurrent_streams(option, settings.maxConcurrentStreams)
 
