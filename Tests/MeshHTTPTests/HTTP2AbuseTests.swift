@@ -96,7 +96,9 @@ struct HTTP2AbuseTests {
 
     @Test func `a header section of the largest size may come in small pieces`() {
         let server = server(answering: true)
-        let block = H2.block(H2.get + (0..<60).map { ("x\($0)", String(repeating: "v", count: 1000)) })
+        let block = H2.block(
+            H2.get + (0..<60).map { ("x\($0)", String(repeating: "v", count: 1000)) }
+        )
         let cut = 5000
         server.receive(H2.frame(.headers, flags: H2.end, stream: 1, Array(block[..<cut])))
         for at in stride(from: cut, to: block.count, by: cut) {
@@ -265,7 +267,8 @@ struct HTTP2AbuseTests {
         client.receive(H2.settings() + H2.settingsAck)
         client.takeFrames()
         client.receive(
-            H2.frame(.headers, flags: 4, stream: 1, [0x88]) + H2.data("") + H2.data("") + H2.data("")
+            H2.frame(.headers, flags: 4, stream: 1, [0x88]) + H2.data("") + H2.data("")
+                + H2.data("")
         )
         #expect(call.events.last == .reset(.protocolError))
         #expect(call.detail == "http2.inbound_empty_frames_flood")

@@ -6,7 +6,12 @@ extension HTTP2ConformanceTests {
     private static let block = H2.block(H2.get)
 
     static let framing: [Case] = [
-        Case("4.1", "unknown frame types are ignored", H2.frame(0x63, flags: 0xFF, bytes("x")), .ignored),
+        Case(
+            "4.1",
+            "unknown frame types are ignored",
+            H2.frame(0x63, flags: 0xFF, bytes("x")),
+            .ignored
+        ),
         Case(
             "4.1",
             "undefined flags are ignored",
@@ -78,8 +83,18 @@ extension HTTP2ConformanceTests {
             H2.frame(.continuation, flags: 4, stream: 1, block),
             .connection(.protocolError)
         ),
-        Case("5.1", "DATA behind the client's RST_STREAM", post + H2.reset(1) + H2.data("x"), .ignored),
-        Case("5.1", "HEADERS behind the client's RST_STREAM", post + H2.reset(1) + get, .connection(.streamClosed)),
+        Case(
+            "5.1",
+            "DATA behind the client's RST_STREAM",
+            post + H2.reset(1) + H2.data("x"),
+            .ignored
+        ),
+        Case(
+            "5.1",
+            "HEADERS behind the client's RST_STREAM",
+            post + H2.reset(1) + get,
+            .connection(.streamClosed)
+        ),
         Case("5.1", "HEADERS behind the end of a request", get + get, .connection(.streamClosed)),
         Case(
             "5.1",
@@ -87,11 +102,26 @@ extension HTTP2ConformanceTests {
             get + H2.frame(.continuation, flags: 4, stream: 1, block),
             .connection(.protocolError)
         ),
-        Case("5.1", "PRIORITY on an idle stream", H2.frame(.priority, stream: 9, [0, 0, 0, 0, 1]), .ignored),
-        Case("5.1", "PRIORITY on a closed stream", get + H2.frame(.priority, stream: 1, [0, 0, 0, 0, 1]), .answered),
+        Case(
+            "5.1",
+            "PRIORITY on an idle stream",
+            H2.frame(.priority, stream: 9, [0, 0, 0, 0, 1]),
+            .ignored
+        ),
+        Case(
+            "5.1",
+            "PRIORITY on a closed stream",
+            get + H2.frame(.priority, stream: 1, [0, 0, 0, 0, 1]),
+            .answered
+        ),
         Case("5.1", "WINDOW_UPDATE on a closed stream", get + H2.windowUpdate(1, 10), .answered),
         Case("5.1", "RST_STREAM on a closed stream", get + H2.reset(1), .ignored),
-        Case("5.1.1", "an even stream identifier", H2.headers(H2.get, stream: 2), .connection(.protocolError)),
+        Case(
+            "5.1.1",
+            "an even stream identifier",
+            H2.headers(H2.get, stream: 2),
+            .connection(.protocolError)
+        ),
         Case(
             "5.1.1",
             "a stream identifier below the last",
@@ -128,7 +158,12 @@ extension HTTP2ConformanceTests {
                 + H2.frame(.continuation, flags: 4, stream: 1, Array(block[12...])),
             .answered
         ),
-        Case("6.2", "HEADERS on stream 0", H2.headers(H2.get, stream: 0), .connection(.protocolError)),
+        Case(
+            "6.2",
+            "HEADERS on stream 0",
+            H2.headers(H2.get, stream: 0),
+            .connection(.protocolError)
+        ),
         Case(
             "6.2",
             "HEADERS with padding and priority",
@@ -141,34 +176,144 @@ extension HTTP2ConformanceTests {
             H2.frame(.headers, flags: 0x0D, stream: 1, [255] + block),
             .connection(.protocolError)
         ),
-        Case("6.3", "PRIORITY on stream 0", H2.frame(.priority, [0, 0, 0, 0, 1]), .connection(.protocolError)),
-        Case("6.3", "PRIORITY of another length", post + H2.frame(.priority, stream: 1, [0, 0, 0, 1]), .connection(.frameSizeError)),
+        Case(
+            "6.3",
+            "PRIORITY on stream 0",
+            H2.frame(.priority, [0, 0, 0, 0, 1]),
+            .connection(.protocolError)
+        ),
+        Case(
+            "6.3",
+            "PRIORITY of another length",
+            post + H2.frame(.priority, stream: 1, [0, 0, 0, 1]),
+            .connection(.frameSizeError)
+        ),
         Case("6.4", "RST_STREAM on stream 0", H2.reset(0), .connection(.protocolError)),
-        Case("6.4", "RST_STREAM of another length", post + H2.frame(.reset, stream: 1, [0, 0, 8]), .connection(.frameSizeError)),
-        Case("6.5", "SETTINGS with ACK and payload", H2.frame(.settings, flags: 1, [0, 0, 0, 0, 0, 0]), .connection(.frameSizeError)),
-        Case("6.5", "SETTINGS on a stream", H2.frame(.settings, stream: 1), .connection(.protocolError)),
-        Case("6.5", "SETTINGS of another length", H2.frame(.settings, [0, 3, 0]), .connection(.frameSizeError)),
-        Case("6.5.2", "ENABLE_PUSH neither 0 nor 1", H2.settings([(2, 2)]), .connection(.protocolError)),
-        Case("6.5.2", "INITIAL_WINDOW_SIZE beyond the limit", H2.settings([(4, 0x8000_0000)]), .connection(.flowControlError)),
-        Case("6.5.2", "MAX_FRAME_SIZE below the least", H2.settings([(5, 16_383)]), .connection(.protocolError)),
-        Case("6.5.2", "MAX_FRAME_SIZE beyond the limit", H2.settings([(5, 16_777_216)]), .connection(.protocolError)),
+        Case(
+            "6.4",
+            "RST_STREAM of another length",
+            post + H2.frame(.reset, stream: 1, [0, 0, 8]),
+            .connection(.frameSizeError)
+        ),
+        Case(
+            "6.5",
+            "SETTINGS with ACK and payload",
+            H2.frame(.settings, flags: 1, [0, 0, 0, 0, 0, 0]),
+            .connection(.frameSizeError)
+        ),
+        Case(
+            "6.5",
+            "SETTINGS on a stream",
+            H2.frame(.settings, stream: 1),
+            .connection(.protocolError)
+        ),
+        Case(
+            "6.5",
+            "SETTINGS of another length",
+            H2.frame(.settings, [0, 3, 0]),
+            .connection(.frameSizeError)
+        ),
+        Case(
+            "6.5.2",
+            "ENABLE_PUSH neither 0 nor 1",
+            H2.settings([(2, 2)]),
+            .connection(.protocolError)
+        ),
+        Case(
+            "6.5.2",
+            "INITIAL_WINDOW_SIZE beyond the limit",
+            H2.settings([(4, 0x8000_0000)]),
+            .connection(.flowControlError)
+        ),
+        Case(
+            "6.5.2",
+            "MAX_FRAME_SIZE below the least",
+            H2.settings([(5, 16_383)]),
+            .connection(.protocolError)
+        ),
+        Case(
+            "6.5.2",
+            "MAX_FRAME_SIZE beyond the limit",
+            H2.settings([(5, 16_777_216)]),
+            .connection(.protocolError)
+        ),
         Case("6.5.2", "unknown settings are ignored", H2.settings([(0x99, 7)]), .ignored),
         Case("6.5.3", "SETTINGS apply in order", H2.settings([(4, 100), (4, 1)]) + get, .answered),
-        Case("6.6", "PUSH_PROMISE from a client", H2.frame(.pushPromise, flags: 4, stream: 1, [0, 0, 0, 2] + block), .connection(.protocolError)),
-        Case("6.7", "PING on a stream", H2.frame(.ping, stream: 1, bytes("12345678")), .connection(.protocolError)),
-        Case("6.7", "PING of another length", H2.frame(.ping, bytes("1234")), .connection(.frameSizeError)),
+        Case(
+            "6.6",
+            "PUSH_PROMISE from a client",
+            H2.frame(.pushPromise, flags: 4, stream: 1, [0, 0, 0, 2] + block),
+            .connection(.protocolError)
+        ),
+        Case(
+            "6.7",
+            "PING on a stream",
+            H2.frame(.ping, stream: 1, bytes("12345678")),
+            .connection(.protocolError)
+        ),
+        Case(
+            "6.7",
+            "PING of another length",
+            H2.frame(.ping, bytes("1234")),
+            .connection(.frameSizeError)
+        ),
         Case("6.7", "an answer to no PING", H2.ping(ack: true), .ignored),
-        Case("6.8", "GOAWAY on a stream", H2.frame(.goAway, stream: 1, H2.word(0) + H2.word(0)), .connection(.protocolError)),
+        Case(
+            "6.8",
+            "GOAWAY on a stream",
+            H2.frame(.goAway, stream: 1, H2.word(0) + H2.word(0)),
+            .connection(.protocolError)
+        ),
         Case("6.8", "the client's GOAWAY ends an idle connection", H2.goAway(last: 0), .closed),
         Case("6.9", "WINDOW_UPDATE of nothing", H2.windowUpdate(0, 0), .connection(.protocolError)),
-        Case("6.9", "WINDOW_UPDATE of nothing on a stream", post + H2.windowUpdate(1, 0), .connection(.protocolError)),
-        Case("6.9", "WINDOW_UPDATE of another length", H2.frame(.windowUpdate, [0, 0, 1]), .connection(.frameSizeError)),
-        Case("6.9.1", "a connection window beyond 2^31-1", H2.windowUpdate(0, 0x7FFF_FFFF), .connection(.flowControlError)),
-        Case("6.9.1", "a stream window beyond 2^31-1", post + H2.windowUpdate(1, 0x7FFF_FFFF), .stream(1, .flowControlError)),
-        Case("6.9.2", "a window that grows beyond by SETTINGS", post + H2.windowUpdate(1, 0x7FFF_0000) + H2.settings([(4, 0x7FFF_FFFF)]), .stream(1, .flowControlError)),
-        Case("6.10", "CONTINUATION on stream 0", H2.headers(H2.get, flags: H2.end) + H2.frame(.continuation, flags: 4), .connection(.protocolError)),
-        Case("6.10", "CONTINUATION behind complete HEADERS", get + H2.frame(.continuation, flags: 4, stream: 1), .connection(.protocolError)),
-        Case("6.10", "CONTINUATION behind DATA", post + H2.data("x") + H2.frame(.continuation, flags: 4, stream: 1), .connection(.protocolError)),
+        Case(
+            "6.9",
+            "WINDOW_UPDATE of nothing on a stream",
+            post + H2.windowUpdate(1, 0),
+            .connection(.protocolError)
+        ),
+        Case(
+            "6.9",
+            "WINDOW_UPDATE of another length",
+            H2.frame(.windowUpdate, [0, 0, 1]),
+            .connection(.frameSizeError)
+        ),
+        Case(
+            "6.9.1",
+            "a connection window beyond 2^31-1",
+            H2.windowUpdate(0, 0x7FFF_FFFF),
+            .connection(.flowControlError)
+        ),
+        Case(
+            "6.9.1",
+            "a stream window beyond 2^31-1",
+            post + H2.windowUpdate(1, 0x7FFF_FFFF),
+            .stream(1, .flowControlError)
+        ),
+        Case(
+            "6.9.2",
+            "a window that grows beyond by SETTINGS",
+            post + H2.windowUpdate(1, 0x7FFF_0000) + H2.settings([(4, 0x7FFF_FFFF)]),
+            .stream(1, .flowControlError)
+        ),
+        Case(
+            "6.10",
+            "CONTINUATION on stream 0",
+            H2.headers(H2.get, flags: H2.end) + H2.frame(.continuation, flags: 4),
+            .connection(.protocolError)
+        ),
+        Case(
+            "6.10",
+            "CONTINUATION behind complete HEADERS",
+            get + H2.frame(.continuation, flags: 4, stream: 1),
+            .connection(.protocolError)
+        ),
+        Case(
+            "6.10",
+            "CONTINUATION behind DATA",
+            post + H2.data("x") + H2.frame(.continuation, flags: 4, stream: 1),
+            .connection(.protocolError)
+        ),
         Case("7", "GOAWAY with an unknown code", H2.goAway(last: 0, 0xFF), .closed),
         Case("7", "RST_STREAM with an unknown code", post + H2.reset(1, 0xFF), .ignored),
     ]
@@ -195,32 +340,65 @@ extension HTTP2ConformanceTests {
         Case(
             "7541 5.2",
             "Huffman padding of more than 7 bits",
-            H2.frame(.headers, flags: 5, stream: 1, block + [0, 0x85, 0xF2, 0xB2, 0x4A, 0x84, 0xFF, 0x84, 0x49, 0x50, 0x9F, 0xFF]),
+            H2.frame(
+                .headers,
+                flags: 5,
+                stream: 1,
+                block + [0, 0x85, 0xF2, 0xB2, 0x4A, 0x84, 0xFF, 0x84, 0x49, 0x50, 0x9F, 0xFF]
+            ),
             .connection(.compressionError)
         ),
         Case(
             "7541 5.2",
             "Huffman padding of zeros",
-            H2.frame(.headers, flags: 5, stream: 1, block + [0, 0x85, 0xF2, 0xB2, 0x4A, 0x84, 0xFF, 0x83, 0x49, 0x50, 0x90]),
+            H2.frame(
+                .headers,
+                flags: 5,
+                stream: 1,
+                block + [0, 0x85, 0xF2, 0xB2, 0x4A, 0x84, 0xFF, 0x83, 0x49, 0x50, 0x90]
+            ),
             .connection(.compressionError)
         ),
         Case(
             "7541 5.2",
             "Huffman text with EOS in it",
-            H2.frame(.headers, flags: 5, stream: 1, block + [0, 0x85, 0xF2, 0xB2, 0x4A, 0x84, 0xFF, 0x88, 0x49, 0x51, 0xFF, 0xFF, 0xFF, 0xFA, 0x7F, 0xFF]),
+            H2.frame(
+                .headers,
+                flags: 5,
+                stream: 1,
+                block + [
+                    0, 0x85, 0xF2, 0xB2, 0x4A, 0x84, 0xFF, 0x88, 0x49, 0x51, 0xFF, 0xFF, 0xFF, 0xFA,
+                    0x7F, 0xFF,
+                ]
+            ),
             .connection(.compressionError)
         ),
-        Case("7541 6.1", "index 0", H2.frame(.headers, flags: 5, stream: 1, block + [0x80]), .connection(.compressionError)),
+        Case(
+            "7541 6.1",
+            "index 0",
+            H2.frame(.headers, flags: 5, stream: 1, block + [0x80]),
+            .connection(.compressionError)
+        ),
         Case(
             "7541 6.3",
             "a table larger than SETTINGS allow",
-            H2.frame(.headers, flags: 5, stream: 1, H2.integer(4097, prefix: 5, first: 0x20) + block),
+            H2.frame(
+                .headers,
+                flags: 5,
+                stream: 1,
+                H2.integer(4097, prefix: 5, first: 0x20) + block
+            ),
             .connection(.compressionError)
         ),
         Case(
             "7541 6.1",
             "indexed fields of the static table",
-            H2.frame(.headers, flags: 5, stream: 1, [0x82, 0x86, 0x84] + H2.literal(":authority", "a")),
+            H2.frame(
+                .headers,
+                flags: 5,
+                stream: 1,
+                [0x82, 0x86, 0x84] + H2.literal(":authority", "a")
+            ),
             .answered
         ),
         Case(
@@ -241,7 +419,10 @@ extension HTTP2ConformanceTests {
                 .headers,
                 flags: 5,
                 stream: 1,
-                [0x82, 0x86, 0x84, 0x11, 0x8C, 0xF1, 0xE3, 0xC2, 0xE5, 0xF2, 0x3A, 0x6B, 0xA0, 0xAB, 0x90, 0xF4, 0xFF]
+                [
+                    0x82, 0x86, 0x84, 0x11, 0x8C, 0xF1, 0xE3, 0xC2, 0xE5, 0xF2, 0x3A, 0x6B, 0xA0,
+                    0xAB, 0x90, 0xF4, 0xFF,
+                ]
             ),
             .answered
         ),
@@ -337,9 +518,21 @@ extension HTTP2ConformanceTests {
             "Host alone",
             H2.headers(H2.changed(H2.get, ":authority", nil) + [("host", "a")])
         ),
-        good("8.1.1", "content-length that fits", body([("content-length", "3")], H2.data("abc", flags: 1))),
-        bad("8.1.1", "content-length of more", body([("content-length", "4")], H2.data("abc", flags: 1))),
-        bad("8.1.1", "content-length of less", body([("content-length", "2")], H2.data("abc", flags: 1))),
+        good(
+            "8.1.1",
+            "content-length that fits",
+            body([("content-length", "3")], H2.data("abc", flags: 1))
+        ),
+        bad(
+            "8.1.1",
+            "content-length of more",
+            body([("content-length", "4")], H2.data("abc", flags: 1))
+        ),
+        bad(
+            "8.1.1",
+            "content-length of less",
+            body([("content-length", "2")], H2.data("abc", flags: 1))
+        ),
         bad(
             "8.1.1",
             "content-length of less, over several frames",
@@ -357,10 +550,29 @@ extension HTTP2ConformanceTests {
             "content-length twice",
             body([("content-length", "3"), ("content-length", "3")], H2.data("abc", flags: 1))
         ),
-        bad("8.1.1", "a content-length that is none", body([("content-length", "+3")], H2.data("abc", flags: 1))),
-        bad("8.5", "CONNECT with a path", H2.headers([(":method", "CONNECT"), (":authority", "a:1"), (":path", "/")], flags: 4)),
-        bad("8.5", "CONNECT without a port", H2.headers([(":method", "CONNECT"), (":authority", "a")], flags: 4)),
-        bad("8441 4", ":protocol, not enabled", H2.headers([(":method", "CONNECT"), (":protocol", "websocket")] + H2.get[1...], flags: 4)),
+        bad(
+            "8.1.1",
+            "a content-length that is none",
+            body([("content-length", "+3")], H2.data("abc", flags: 1))
+        ),
+        bad(
+            "8.5",
+            "CONNECT with a path",
+            H2.headers([(":method", "CONNECT"), (":authority", "a:1"), (":path", "/")], flags: 4)
+        ),
+        bad(
+            "8.5",
+            "CONNECT without a port",
+            H2.headers([(":method", "CONNECT"), (":authority", "a")], flags: 4)
+        ),
+        bad(
+            "8441 4",
+            ":protocol, not enabled",
+            H2.headers(
+                [(":method", "CONNECT"), (":protocol", "websocket")] + H2.get[1...],
+                flags: 4
+            )
+        ),
         bad("8441 4", ":protocol without CONNECT", with((":protocol", "websocket"))),
     ]
 }

@@ -148,7 +148,10 @@ struct HTTP2ConformanceTests {
         server.receive(H2.preface + H2.settings() + requests)
         #expect(server.answers.map(\.kind) == [.reset])
         #expect(server.answers.first?.stream == 5)
-        #expect(server.answers.first?.code == HTTP2Code.refusedStream.rawValue, "may be tried again")
+        #expect(
+            server.answers.first?.code == HTTP2Code.refusedStream.rawValue,
+            "may be tried again"
+        )
         #expect(server.requests.count == 2)
         #expect(server.counts[.streamRefusedErrors] == 1)
         server.receive(H2.settingsAck + H2.headers(H2.get, stream: 7))

@@ -19,7 +19,9 @@ struct HTTP2PairTests {
         }
         let call = pair.client.call(
             "POST",
-            fields: ["cookie": "a=1", "te": "trailers", "x-long": String(repeating: "v", count: 300)],
+            fields: [
+                "cookie": "a=1", "te": "trailers", "x-long": String(repeating: "v", count: 300),
+            ],
             body: "some ",
             end: false
         )
@@ -201,19 +203,23 @@ struct HTTP2PairTests {
         pair.run()
         #expect(
             pair.server.request?.events.first
-                == .head(":method: GET | :scheme: http | :path: / | :authority: a | y: 2", end: true)
+                == .head(
+                    ":method: GET | :scheme: http | :path: / | :authority: a | y: 2",
+                    end: true
+                )
         )
         #expect(call.events == [.head(":status: 200 | x: 1", end: true)])
     }
 
     @Test func `each reset reaches the other side with its meaning`() {
-        let meanings: [(StreamResetReason, atServer: StreamResetReason, atClient: StreamResetReason)] =
-            [
-                (.localReset, .remoteReset, .remoteReset),
-                (.localRefused, .remoteRefused, .remoteRefused),
-                (.connectError, .connectError, .connectError),
-                (.protocolError, .remoteReset, .remoteReset),
-            ]
+        let meanings:
+            [(StreamResetReason, atServer: StreamResetReason, atClient: StreamResetReason)] =
+                [
+                    (.localReset, .remoteReset, .remoteReset),
+                    (.localRefused, .remoteRefused, .remoteRefused),
+                    (.connectError, .connectError, .connectError),
+                    (.protocolError, .remoteReset, .remoteReset),
+                ]
         for (reason, atServer, atClient) in meanings {
             let up = H2Pair()
             up.server.onEnd = { _ in }

@@ -1,4 +1,5 @@
 import MeshHTTP
+
 @testable import MeshNet
 
 /// Frames made by hand, and read back (RFC 9113 §4.1).

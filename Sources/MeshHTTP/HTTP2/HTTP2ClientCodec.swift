@@ -153,7 +153,8 @@ package final class HTTP2ClientCodec: HTTP2Codec, ClientCodec {
         closesNow: Bool
     ) {
         owner.connectionSpoiled(fault == .keepalive ? .streamLost : .protocolError)
-        let reason: StreamResetReason = fault == .keepalive ? .connectionTermination : .protocolError
+        let reason: StreamResetReason =
+            fault == .keepalive ? .connectionTermination : .protocolError
         for stream in streams {
             guard let stream = stream as? HTTP2ClientStream else { continue }
             let router = stream.router

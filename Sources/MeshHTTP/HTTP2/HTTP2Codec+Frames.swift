@@ -33,6 +33,9 @@ extension HTTP2Codec {
         case NGHTTP2_PRIORITY.rawValue: fault = inbound.priorityFrame()
         case NGHTTP2_WINDOW_UPDATE.rawValue: fault = inbound.windowUpdateFrame()
         case NGHTTP2_RST_STREAM.rawValue: fault = inbound.resetFrame()
+        case NGHTTP2_PUSH_PROMISE.rawValue:
+            // Our SETTINGS, which forbid it, went out before any request that it could answer.
+            fault = .connection
         default: break
         }
         if fault == nil, isServer, header.type == Self.headersType, header.stream_id > 0,
@@ -108,7 +111,9 @@ extension HTTP2Codec {
             stats?.count(.txReset)
         case NGHTTP2_GOAWAY.rawValue:
             // libnghttp2 says so when it has found the peer at fault.
-            guard frame.pointee.goaway.error_code != NGHTTP2_NO_ERROR.rawValue else { return }
+            guard frame.pointee.goaway.error_code != NGHTTP2_NO_ERROR.rawValue else {
+                return goAwaySent()
+            }
             goAwayWasWritten()
             stats?.count(.goawaySent)
             fail(.connection)

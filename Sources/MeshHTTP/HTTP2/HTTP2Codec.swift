@@ -94,6 +94,8 @@ package class HTTP2Codec: SinkClient {
     /// A message is not to be had: its stream ends, or the connection.
     func refuse(_ stream: HTTP2Stream, _ fault: HTTP2Fault) {}
     func goAwayReceived() {}
+    /// One without an error.
+    func goAwaySent() {}
     func settingsReceived() {}
     func drainPingAcknowledged() {}
     /// The stream is off the list.
@@ -334,7 +336,11 @@ package class HTTP2Codec: SinkClient {
     final func ping(_ payload: UInt64) {
         withUnsafeBytes(of: payload) { bytes in
             withRaw {
-                _ = nghttp2_submit_ping($0, 0, bytes.assumingMemoryBound(to: UInt8.self).baseAddress)
+                _ = nghttp2_submit_ping(
+                    $0,
+                    0,
+                    bytes.assumingMemoryBound(to: UInt8.self).baseAddress
+                )
             }
         }
     }

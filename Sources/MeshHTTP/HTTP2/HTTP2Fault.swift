@@ -8,7 +8,8 @@ enum HTTP2Fault: UInt8, Error, CaseIterable {
     case connection
     /// Frames behind the end of a stream, or of a stream that was passed over (RFC 9113 §5.1).
     case streamClosed, streamPassed
-    case emptyFrames, priorityFrames, windowUpdateFrames, resetFrames, prematureResets, continuations
+    case emptyFrames, priorityFrames, windowUpdateFrames, resetFrames, prematureResets,
+        continuations
     case outboundFrames, outboundControlFrames
     case keepalive
 

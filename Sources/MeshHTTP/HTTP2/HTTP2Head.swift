@@ -37,7 +37,9 @@ enum HTTP2RequestHead {
             throw .message
         }
         guard !path.isEmpty, isVisible(path), isScheme(scheme) else { throw .field }
-        guard path[0] == 0x2F || path.equals("*") && method.equals("OPTIONS") else { throw .message }
+        guard path[0] == 0x2F || path.equals("*") && method.equals("OPTIONS") else {
+            throw .message
+        }
         guard section.has(.protocol) else { return .plain }
         guard settings.allowConnect, method.equals("CONNECT"), let name = head[.protocol],
             HTTP1Method(name, allowsAny: true) != nil

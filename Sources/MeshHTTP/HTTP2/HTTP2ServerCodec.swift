@@ -163,7 +163,6 @@ package final class HTTP2ServerCodec: HTTP2Codec, ServerCodec {
         case .none:
             drain = .warned
             withRaw { _ = nghttp2_submit_shutdown_notice($0) }
-            ping(Self.drainPing)
             stats?.count(.goawayGracefulSent)
             pump()
         case .warned:
@@ -171,6 +170,12 @@ package final class HTTP2ServerCodec: HTTP2Codec, ServerCodec {
         case .last:
             break
         }
+    }
+
+    /// The PING that measures the round trip follows the warning: submitted together with it, it would
+    /// overtake it.
+    override func goAwaySent() {
+        if drain == .warned { ping(Self.drainPing) }
     }
 
     override func drainPingAcknowledged() {

@@ -92,13 +92,25 @@ struct HTTP2Callbacks: @unchecked Sendable {
             return codec.isAlive ? 0 : Self.failed
         }
         nghttp2_session_callbacks_set_on_header_callback(table) {
-            _, _, name, nameLength, value, valueLength, _, user in
+            _,
+            _,
+            name,
+            nameLength,
+            value,
+            valueLength,
+            _,
+            user in
             guard let name, let value, let codec = HTTP2Codec.of(user) else { return Self.failed }
             codec.field(name, nameLength, value, valueLength)
             return 0
         }
         nghttp2_session_callbacks_set_on_data_chunk_recv_callback(table) {
-            _, _, id, data, count, user in
+            _,
+            _,
+            id,
+            data,
+            count,
+            user in
             guard let codec = HTTP2Codec.of(user) else { return Self.failed }
             codec.chunkReceived(id, Bytes(start: data, count: count))
             return 0
@@ -123,7 +135,12 @@ struct HTTP2Callbacks: @unchecked Sendable {
             return 0
         }
         nghttp2_session_callbacks_set_send_data_callback(table) {
-            _, _, header, count, source, user in
+            _,
+            _,
+            header,
+            count,
+            source,
+            user in
             guard let header, let stream = HTTP2Stream.of(source?.pointee.ptr),
                 let codec = HTTP2Codec.of(user)
             else { return Self.failed }
@@ -133,7 +150,14 @@ struct HTTP2Callbacks: @unchecked Sendable {
     }
 
     /// How a stream's DATA is asked for; see ``HTTP2Stream/nextPayload(upTo:_:)``.
-    static let readData: nghttp2_data_source_read_callback = { _, _, _, limit, flags, source, user in
+    static let readData: nghttp2_data_source_read_callback = {
+        _,
+        _,
+        _,
+        limit,
+        flags,
+        source,
+        user in
         guard let flags, let stream = HTTP2Stream.of(source?.pointee.ptr) else {
             return Int(NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue)
         }
