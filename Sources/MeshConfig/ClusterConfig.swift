@@ -81,6 +81,16 @@ package struct ClusterConfig: Sendable {
             TransportSocketMatchConfig($0)
         }
         metadata = MetadataConfig(object.object("metadata"))
+        if http.version == .negotiated {
+            let transports = transportSocketMatches.map(\.transportSocket) + [transportSocket]
+            if !transports.allSatisfy(\.isTLS) {
+                object.error(
+                    "auto_config negotiates by ALPN, for which every transport socket of the cluster"
+                        + " must be TLS",
+                    at: "typed_extension_protocol_options"
+                )
+            }
+        }
         Self.refuse(object)
     }
 

@@ -50,6 +50,7 @@ package struct HTTPConnectionManagerConfig: Sendable {
     package let addsUserAgent: Bool
     package let protocolOptions: HTTPProtocolConfig
     package let http1: HTTP1ProtocolConfig
+    package let http2: HTTP2ProtocolConfig
     package let serverName: String
     package let serverHeaderTransformation: ServerHeaderTransformation
     package let schemeTransformation: SchemeTransformation
@@ -100,6 +101,9 @@ package struct HTTPConnectionManagerConfig: Sendable {
         http1 =
             object.object("http_protocol_options").map { HTTP1ProtocolConfig($0) }
             ?? HTTP1ProtocolConfig()
+        http2 =
+            object.object("http2_protocol_options").map { HTTP2ProtocolConfig($0) }
+            ?? HTTP2ProtocolConfig()
         let server = object.string("server_name", default: "")
         serverName = server.isEmpty ? "envoy" : server
         serverHeaderTransformation =
@@ -171,18 +175,9 @@ package struct HTTPConnectionManagerConfig: Sendable {
     private static func codecType(_ object: ConfigObject) -> CodecType {
         let type = object.enumeration("codec_type", CodecType.self) ?? .auto
         switch type {
-        case .http1: break
-        case .auto:
-            object.warning(
-                "AUTO means HTTP/1.1 for now: HTTP/2 is not implemented",
-                at: "codec_type"
-            )
-        case .http2:
-            object.error("HTTP/2 is not implemented yet; use HTTP1 or AUTO", at: "codec_type")
-        case .http3: object.error("HTTP/3 is not implemented; use HTTP1 or AUTO", at: "codec_type")
+        case .auto, .http1, .http2: break
+        case .http3: object.error("HTTP/3 is not implemented; use HTTP2 or AUTO", at: "codec_type")
         }
-        // They configure a codec that is never chosen.
-        object.inert("http2_protocol_options")
         object.unsupported("http3_protocol_options", "HTTP/3 is not implemented")
         return type
     }

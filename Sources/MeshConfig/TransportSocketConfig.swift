@@ -27,6 +27,8 @@ package enum UpstreamTransportConfig: Sendable {
     case rawBuffer
     case tls(UpstreamTLSConfig)
 
+    package var isTLS: Bool { if case .tls = self { true } else { false } }
+
     package init(_ object: ConfigObject?) {
         self = .rawBuffer
         guard let object, let opened = TransportSocketOpener.open(object) else { return }

@@ -1,8 +1,20 @@
 /// How HTTP is spoken to a cluster (envoy: extensions.upstreams.http.v3.HttpProtocolOptions, or the
 /// deprecated fields of cluster.v3.Cluster).
 package struct UpstreamHTTPConfig: Hashable, Sendable {
+    /// Which HTTP a connection to the cluster speaks.
+    package enum Version: Hashable, Sendable {
+        case http1
+        case http2
+        /// What the client speaks.
+        case asDownstream
+        /// What the server chooses by ALPN.
+        case negotiated
+    }
+
     package private(set) var common = HTTPProtocolConfig()
+    package private(set) var version = Version.http1
     package private(set) var http1 = HTTP1ProtocolConfig()
+    package private(set) var http2 = HTTP2ProtocolConfig()
     /// The request's host is the SNI of its connection.
     package private(set) var autoSNI = false
     /// The request's host must be among the names of the server's certificate.
@@ -13,7 +25,6 @@ package struct UpstreamHTTPConfig: Hashable, Sendable {
     package private(set) var maxRequestsPerConnection: UInt32 = 0
 
     private static let typeName = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-    private static let http2Reason = "HTTP/2 is not implemented yet; use http_protocol_options"
 
     package init() {}
 
@@ -61,12 +72,15 @@ package struct UpstreamHTTPConfig: Hashable, Sendable {
             http1 = HTTP1ProtocolConfig($0, isUpstream: true)
         }
         object.object("upstream_http_protocol_options").map { readNames($0) }
-        object.unsupported("http2_protocol_options", Self.http2Reason)
-        // Downstream connections speak HTTP/1, and so both values mean the same.
-        _ = object.enumeration(
+        if let options = object.object("http2_protocol_options") {
+            http2 = HTTP2ProtocolConfig(options)
+            version = .http2
+        }
+        let selection = object.enumeration(
             "protocol_selection",
             default: ProtocolSelection.useConfiguredProtocol
         )
+        if selection == .useDownstreamProtocol { version = .asDownstream }
     }
 
     private mutating func read(_ object: ConfigObject) {
@@ -84,18 +98,21 @@ package struct UpstreamHTTPConfig: Hashable, Sendable {
             object.object("explicit_http_config").map { readExplicit($0) }
         case "use_downstream_protocol_config":
             guard let downstream = object.object("use_downstream_protocol_config") else { break }
-            downstream.object("http_protocol_options").map {
-                http1 = HTTP1ProtocolConfig($0, isUpstream: true)
-            }
-            // Never chosen: downstream connections speak HTTP/1.
-            downstream.inert("http2_protocol_options", "http3_protocol_options")
+            version = .asDownstream
+            readBoth(downstream)
+            // Never chosen: no downstream connection speaks HTTP/3.
+            downstream.inert("http3_protocol_options")
+        case "auto_config":
+            guard let negotiated = object.object("auto_config") else { break }
+            version = .negotiated
+            readBoth(negotiated)
+            negotiated.unsupported("http3_protocol_options", "HTTP/3 is not implemented")
+            negotiated.unsupported(
+                "alternate_protocols_cache_options",
+                "HTTP/3 is not implemented"
+            )
         default: break
         }
-        object.unsupported(
-            "auto_config",
-            "HTTP/2 is not implemented yet, and so nothing is to be negotiated; use"
-                + " explicit_http_config"
-        )
         readFilters(object)
         object.unsupported("header_validation_config", "the codec's own rules hold")
         object.unsupported("outlier_detection", "outlier detection is not implemented yet")
@@ -104,16 +121,21 @@ package struct UpstreamHTTPConfig: Hashable, Sendable {
         object.unsupported("retry_policy", "give the retry policy in the route")
     }
 
+    private mutating func readBoth(_ object: ConfigObject) {
+        object.object("http_protocol_options").map {
+            http1 = HTTP1ProtocolConfig($0, isUpstream: true)
+        }
+        object.object("http2_protocol_options").map { http2 = HTTP2ProtocolConfig($0) }
+    }
+
     private mutating func readExplicit(_ object: ConfigObject) {
         _ = object.exactlyOne(
             of: "http_protocol_options",
             "http2_protocol_options",
             "http3_protocol_options"
         )
-        object.object("http_protocol_options").map {
-            http1 = HTTP1ProtocolConfig($0, isUpstream: true)
-        }
-        object.unsupported("http2_protocol_options", Self.http2Reason)
+        if object.isPresent("http2_protocol_options") { version = .http2 }
+        readBoth(object)
         object.unsupported("http3_protocol_options", "HTTP/3 is not implemented")
     }
 

@@ -11,7 +11,9 @@ package final class HTTPConnectionManager: ConnectionDelegate, ServerCodecDelega
     package let worker: Worker
 
     private var connection: Connection?
+    /// Chosen with the first bytes: an idle connection has none.
     private var codec: (any ServerCodec)?
+    private var version: HTTPVersion?
     private var streams = 0
     private var requestsServed = 0
     /// The client has sent its FIN: whoever closes now, it was the client who left.
@@ -45,7 +47,6 @@ package final class HTTPConnectionManager: ConnectionDelegate, ServerCodecDelega
     package func connectionEstablished(_ connection: Connection) {
         self.connection = connection
         connection.lingerTimeout = settings.delayedCloseTimeout
-        codec = settings.makeCodec(connection, self)
         worker.connections.insert(self)
         if let timeout = settings.connectionDurationMax {
             durationTimer = loop.arm(self, Timer.duration, after: timeout)
@@ -55,7 +56,18 @@ package final class HTTPConnectionManager: ConnectionDelegate, ServerCodecDelega
     }
 
     package func connection(_ connection: Connection, received bytes: Bytes) -> Int {
-        codec?.received(bytes) ?? bytes.count
+        if codec == nil, !chooseCodec(connection, bytes) { return 0 }
+        return codec?.received(bytes) ?? bytes.count
+    }
+
+    /// False while more bytes are needed to tell.
+    private func chooseCodec(_ connection: Connection, _ bytes: Bytes) -> Bool {
+        guard let version = settings.version(of: connection, first: bytes) else { return false }
+        self.version = version
+        settings.connectionSpeaks(version)
+        codec = settings.makeCodec(version, connection, self)
+        if case .draining = drain, worker.isDraining { codec?.startDrain() }
+        return true
     }
 
     package func connectionReadEnded(_ connection: Connection) {
@@ -82,6 +94,7 @@ package final class HTTPConnectionManager: ConnectionDelegate, ServerCodecDelega
             connection,
             connectionInfo,
             reason,
+            version,
             activeStreams: streams,
             peerHasEnded: peerHasEnded,
             now: loop.now

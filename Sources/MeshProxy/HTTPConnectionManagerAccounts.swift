@@ -9,24 +9,38 @@ extension HTTPConnectionManagerSettings {
     func connectionOpened() {
         stats.downstreamCxTotal.add()
         stats.downstreamCxActive.add()
-        stats.downstreamCxHttp1Total.add()
-        stats.downstreamCxHttp1Active.add()
         guard isTLS else { return }
         stats.downstreamCxSslTotal.add()
         stats.downstreamCxSslActive.add()
+    }
+
+    /// The first bytes have told what the connection speaks.
+    func connectionSpeaks(_ version: HTTPVersion) {
+        if version == .http2 {
+            stats.downstreamCxHttp2Total.add()
+            stats.downstreamCxHttp2Active.add()
+        } else {
+            stats.downstreamCxHttp1Total.add()
+            stats.downstreamCxHttp1Active.add()
+        }
     }
 
     func connectionClosed(
         _ connection: Connection,
         _ info: ConnectionInfo,
         _ reason: ConnectionCloseReason,
+        _ version: HTTPVersion?,
         activeStreams: Int,
         peerHasEnded: Bool,
         now: Instant
     ) {
         stats.downstreamCxDestroy.add()
         stats.downstreamCxActive.subtract()
-        stats.downstreamCxHttp1Active.subtract()
+        switch version {
+        case nil: break
+        case .http2: stats.downstreamCxHttp2Active.subtract()
+        case .http10, .http11: stats.downstreamCxHttp1Active.subtract()
+        }
         if isTLS { stats.downstreamCxSslActive.subtract() }
         if case .local = reason, !peerHasEnded {
             stats.downstreamCxDestroyLocal.add()
@@ -48,10 +62,14 @@ extension HTTPConnectionManagerSettings {
 
     // MARK: Requests
 
-    func requestBegan() {
+    func requestBegan(_ version: HTTPVersion) {
         stats.downstreamRqTotal.add()
         stats.downstreamRqActive.add()
-        stats.downstreamRqHttp1Total.add()
+        if version == .http2 {
+            stats.downstreamRqHttp2Total.add()
+        } else {
+            stats.downstreamRqHttp1Total.add()
+        }
     }
 
     func requestEnded(_ info: StreamInfo, now: Instant) {

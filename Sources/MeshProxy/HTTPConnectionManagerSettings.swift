@@ -37,6 +37,7 @@ package final class HTTPConnectionManagerSettings: RuntimeUser {
     var chainName = ""
     var gates: [NetworkRBAC] = []
     private var http1: HTTP1Settings
+    private var http2: HTTP2Settings
     private unowned let worker: Worker
 
     init(
@@ -80,6 +81,7 @@ package final class HTTPConnectionManagerSettings: RuntimeUser {
         filters = HTTPFilterChain.make(config, stats: worker.stats)
         let runtime = plan.runtime
         http1 = HTTP1Settings(downstream: config, runtime: runtime)
+        http2 = HTTP2Settings(downstream: config, runtime: runtime)
         localReplies = LocalReplyRenderer(config.localReply, runtime: runtime, worker.formats)
         routes = Self.routes(config, runtime, filters, worker)
         worker.use(self)
@@ -87,6 +89,7 @@ package final class HTTPConnectionManagerSettings: RuntimeUser {
 
     func apply(_ runtime: RuntimeConfig) {
         http1 = HTTP1Settings(downstream: config, runtime: runtime)
+        http2 = HTTP2Settings(downstream: config, runtime: runtime)
         accessLogs = config.accessLogs.map { worker.accessLogs.logger($0, runtime: runtime) }
         localReplies = LocalReplyRenderer(config.localReply, runtime: runtime, worker.formats)
         routes = Self.routes(config, runtime, filters, worker)
@@ -115,11 +118,38 @@ package final class HTTPConnectionManagerSettings: RuntimeUser {
         return Nanoseconds(duration)
     }
 
-    /// The codec of a new connection.
-    func makeCodec(_ connection: Connection, _ manager: HTTPConnectionManager) -> any ServerCodec {
+    /// What a connection speaks that begins with these bytes; nil while that is open
+    /// (envoy: codec_type).
+    func version(of connection: Connection, first bytes: Bytes) -> HTTPVersion? {
+        switch config.codecType {
+        case .http1: return .http11
+        case .http2: return .http2
+        case .auto, .http3: break
+        }
+        if let chosen = connection.tls?.alpn, !chosen.isEmpty {
+            return chosen == "h2" ? .http2 : .http11
+        }
+        return HTTPInspector.speaksHTTP2(bytes).map { $0 ? .http2 : .http11 }
+    }
+
+    func makeCodec(
+        _ version: HTTPVersion,
+        _ connection: Connection,
+        _ manager: HTTPConnectionManager
+    ) -> any ServerCodec {
         let headers = manager.worker.headers
         if let codecs = manager.worker.plan.serverCodecs {
             return codecs.makeCodec(sink: connection, delegate: manager, headers: headers)
+        }
+        if version == .http2 {
+            return HTTP2ServerCodec(
+                sink: connection,
+                delegate: manager,
+                settings: http2,
+                pool: headers,
+                stats: worker.http2Stats,
+                seed: manager.worker.random.next()
+            )
         }
         return HTTP1ServerCodec(
             sink: connection,

@@ -77,7 +77,7 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
         lastActivity = loop.now
         request = manager.worker.emptyHeaders
         let settings = manager.settings
-        settings.requestBegan()
+        settings.requestBegan(wire.version)
         if let timeout = settings.requestHeadersTimeout {
             headersTimer = loop.arm(self, Timer.headers, after: timeout)
         }

@@ -13,6 +13,8 @@ package final class Worker {
     package let clusters: ClusterSet
     package let accessLogs: WorkerAccessLogs
     package let headers = HeaderMapPool()
+    /// Of all downstream connections. Named with the first of them, as by Envoy.
+    package private(set) lazy var http2Stats = HTTP2CodecStats(stats)
     package var random: FastRandom
 
     /// Open HTTP connections, so that draining finds them.

@@ -91,6 +91,43 @@ private func cluster(_ json: String = "", assignment: String? = nil) -> (
         #expect(strict?.discovery.dns != nil)
     }
 
+    @Test(arguments: [
+        ("", UpstreamHTTPConfig.Version.http1),
+        (#""http2_protocol_options":{}"#, .http2),
+        (#""protocol_selection":"USE_DOWNSTREAM_PROTOCOL""#, .asDownstream),
+        (typed(#""explicit_http_config":{"http_protocol_options":{}}"#), .http1),
+        (typed(#""explicit_http_config":{"http2_protocol_options":{}}"#), .http2),
+        (typed(#""use_downstream_protocol_config":{"http2_protocol_options":{}}"#), .asDownstream),
+    ])
+    func `what a cluster speaks is said in one of several ways`(
+        json: String,
+        version: UpstreamHTTPConfig.Version
+    ) {
+        let (config, errors, _) = cluster(json)
+        #expect(errors == [])
+        #expect(config?.http.version == version)
+    }
+
+    private static func typed(_ options: String) -> String {
+        let name = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+        let type = #""@type":"type.googleapis.com/\#(name)""#
+        return #""typed_extension_protocol_options":{"\#(name)":{\#(type),\#(options)}}"#
+    }
+
+    @Test func `options of HTTP/2 are read, and Envoy's defaults hold for the rest`() {
+        let (config, errors, _) = cluster(
+            #""http2_protocol_options":{"max_concurrent_streams":7,"initialStreamWindowSize":65535,"connection_keepalive":{"interval":"30s","timeout":"5s","interval_jitter":{"value":10}}}"#
+        )
+        #expect(errors == [])
+        let http2 = config?.http.http2
+        #expect(http2?.maxConcurrentStreams == 7)
+        #expect(http2?.initialStreamWindowSize == 65_535)
+        #expect(http2?.initialConnectionWindowSize == nil)
+        #expect(http2?.keepalive?.interval == .seconds(30))
+        #expect(http2?.keepalive?.timeout == .seconds(5))
+        #expect(http2?.keepalive?.jitterPercent == 10)
+    }
+
     @Test func `wrappers and durations may be spelled out, and enum numbers quoted, as in Envoy`() {
         let (config, errors, _) = cluster(
             #""connect_timeout":{"seconds":1,"nanos":500000000},"lb_policy":"3","per_connection_buffer_limit_bytes":{"value":"7"}"#
@@ -127,8 +164,20 @@ private func cluster(_ json: String = "", assignment: String? = nil) -> (
         ),
         (#""least_request_lb_config":{"choice_count":1}"#, "expected a number from 2"),
         (
-            #""typed_extension_protocol_options":{"envoy.extensions.upstreams.http.v3.HttpProtocolOptions":{"@type":"type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions","explicit_http_config":{"http2_protocol_options":{}}}}"#,
-            "HTTP/2 is not implemented yet"
+            #""typed_extension_protocol_options":{"envoy.extensions.upstreams.http.v3.HttpProtocolOptions":{"@type":"type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions","explicit_http_config":{"http3_protocol_options":{}}}}"#,
+            "HTTP/3 is not implemented"
+        ),
+        (
+            #""typed_extension_protocol_options":{"envoy.extensions.upstreams.http.v3.HttpProtocolOptions":{"@type":"type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions","auto_config":{}}}"#,
+            "must be TLS"
+        ),
+        (
+            #""http2_protocol_options":{"initial_stream_window_size":1000}"#,
+            "expected a number from 65535"
+        ),
+        (
+            #""http2_protocol_options":{"connection_keepalive":{"interval":"1s"}}"#,
+            "timeout is required"
         ),
         (#""type":7"#, "expected one of STATIC"),
         (#""dns_refresh_rate":"0.001s""#, "at least 0.001000001s"),

@@ -62,7 +62,7 @@ private func decode(
         #expect(errors.contains { $0.contains(message) }, "\(errors)")
     }
 
-    @Test(arguments: [("HTTP2", "HTTP/2"), ("HTTP3", "HTTP/3")])
+    @Test(arguments: [("HTTP3", "HTTP/3")])
     func `codecs that do not exist are refused`(type: String, name: String) {
         let diagnostics = ConfigDiagnostics()
         let text =

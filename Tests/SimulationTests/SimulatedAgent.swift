@@ -80,7 +80,7 @@ final class SimulatedAgent {
     private static func framed(_ plan: AgentPlan) -> AgentPlan {
         let clusters = plan.clusters.map { cluster in
             var options = cluster.options
-            options.codec = FramedClientCodecs()
+            options.codecs = UpstreamCodecs(only: FramedClientCodecs())
             return ClusterPlan(options: options, vitals: cluster.vitals)
         }
         return AgentPlan(
@@ -150,7 +150,7 @@ private struct FramedClientCodecs: ClientCodecFactory {
     func makeCodec(
         sink: ByteSink,
         delegate: any ClientCodecDelegate,
-        headers: HeaderMapPool
+        cluster: Cluster
     ) -> any ClientCodec { FramedClientCodec(sink: sink, delegate: delegate) }
 }
 

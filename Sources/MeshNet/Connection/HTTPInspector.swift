@@ -30,6 +30,19 @@ package struct HTTPInspector: Sendable {
         }
     }
 
+    /// Whether a connection that begins with these bytes speaks HTTP/2 with prior knowledge; nil while
+    /// they are too few to tell. No request line of HTTP/1 begins as the preface does.
+    package static func speaksHTTP2(_ bytes: Bytes) -> Bool? {
+        if bytes.isEmpty { return nil }
+        switch compare(bytes, prefaceStart) {
+        case .whole: return true
+        case .begun: return nil
+        case .differs: return false
+        }
+    }
+
+    private static let prefaceStart: StaticString = "PRI * HTTP/2"
+
     private enum Comparison { case whole, begun, differs }
 
     private static func compare(_ bytes: Bytes, _ text: StaticString) -> Comparison {

@@ -41,7 +41,7 @@ package final class TLSSession: SecureTransport {
         client context: TLSContext,
         serverName: String? = nil,
         peerName: String? = nil,
-        usualALPN: String = ""
+        usualALPN: [String] = []
     ) {
         self.context = context
         self.serverName = serverName ?? ""
@@ -57,7 +57,7 @@ package final class TLSSession: SecureTransport {
         finishInit()
         if let serverName, !serverName.isEmpty { copenssl_set_server_name(ssl, serverName) }
         if !context.hasALPN, !usualALPN.isEmpty {
-            let wire = [UInt8(usualALPN.utf8.count)] + Array(usualALPN.utf8)
+            let wire = usualALPN.flatMap { [UInt8($0.utf8.count)] + Array($0.utf8) }
             SSL_set_alpn_protos(ssl, wire, UInt32(wire.count))
         }
         if let peerName, !peerName.isEmpty { SSL_set_verify(ssl, SSL_VERIFY_PEER, nil) }

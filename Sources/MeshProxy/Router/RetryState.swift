@@ -247,8 +247,11 @@ package enum IdleConnectionRace {
         isReplayable: Bool,
         repeats: Int
     ) -> Bool {
-        guard isReused, !responseStarted, isReplayable, repeats < repeatsMax else { return false }
+        guard !responseStarted, isReplayable, repeats < repeatsMax else { return false }
         switch reason {
+        // The peer says that it has not looked at it (RFC 9113 §8.7).
+        case .remoteRefused: return true
+        case _ where !isReused: return false
         case .connectionTermination, .remoteReset: break
         default: return false
         }

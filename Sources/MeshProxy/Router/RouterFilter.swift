@@ -176,6 +176,7 @@ package final class RouterFilter: TimerTarget {
         if stream.info.attemptCount > 1 { prepareRetry() }
         var wanted = UpstreamSelection()
         wanted.priority = action.priority
+        wanted.downstreamVersion = stream.info.httpVersion ?? .http11
         wanted.criteria = selection?.criteria
         wanted.identity = cluster.options.identitySource?.identity(of: stream.request)
         if let retry, retry.avoidsPreviousHosts, !previousHosts.isEmpty {
@@ -225,7 +226,7 @@ package final class RouterFilter: TimerTarget {
         // The name of a logical endpoint may lead elsewhere by now.
         stream.info.upstreamHost = connection.remoteAddress
         stream.info.upstreamRemoteAddress = connection.remoteAddress
-        stream.info.upstreamHTTPVersion = cluster?.options.codec.version
+        stream.info.upstreamHTTPVersion = attempt.connection?.version
         if let action, action.usesUpstreamHost, !endpoint.spec.hostname.isEmpty {
             action.setUpstreamHost(
                 endpoint.spec.hostname,
@@ -333,14 +334,15 @@ package final class RouterFilter: TimerTarget {
             return stream.abortResponse(reason)
         }
         count(.requestsError, attempt)
-        if repeatsLostRace(reason, attempt) { return }
-        if let decision = retry?.reset(
+        // What a server has refused unseen is first the policy's to try again.
+        if reason != .remoteRefused, repeatsLostRace(reason, attempt) { return }
+        let decision = retry?.reset(
             reason,
             requestStarted: attempt.hasRequestBegun,
             random: stream.worker.random.next()
-        ),
-            retries(decision, replacing: attempt)
-        {
+        )
+        if let decision, retries(decision, replacing: attempt) { return }
+        if reason == .remoteRefused, decision ?? .no == .no, repeatsLostRace(reason, attempt) {
             return
         }
         cluster.responses.record(

@@ -8,6 +8,8 @@ package struct UpstreamSelection {
     /// Metadata the endpoint must have (envoy: metadata_match).
     package var criteria: SubsetCriteria?
     package var identity: ConnectionIdentity?
+    /// What the client speaks.
+    package var downstreamVersion = HTTPVersion.http11
     /// Endpoints that earlier attempts went to (envoy: retry_host_predicate previous_hosts).
     package var rejected: [Endpoint] = []
     /// Choices before a rejected endpoint is taken after all
@@ -45,7 +47,11 @@ package final class Cluster {
     private var balancedGeneration: UInt64 = 0
     private var blocked: [[HTTPConnectionPool]] = [[], []]
     private let offset: UInt64
-    private var hasCodecStats = false
+    private var hasHTTP1Stats = false
+    private(set) lazy var http2Stats = HTTP2CodecStats(
+        worker.stats,
+        prefix: "cluster.\(options.statName)."
+    )
     /// Envoy has this one only for clusters with subsets.
     private let singleHostDuplicates: Gauge?
 
@@ -78,8 +84,7 @@ package final class Cluster {
 
     /// Connections made from now on are as lenient as these runtime values say.
     package func apply(_ runtime: RuntimeConfig, _ config: UpstreamHTTPConfig) {
-        guard options.codec is HTTP1ClientCodecFactory else { return }
-        options.codec = HTTP1ClientCodecFactory(HTTP1Settings(upstream: config, runtime: runtime))
+        options.codecs.apply(config, runtime)
     }
 
     /// What the request asks of its connection; nil for the usual.
@@ -201,9 +206,13 @@ package final class Cluster {
         _ selection: UpstreamSelection
     ) -> StreamOpening {
         guard let endpoint = chooseEndpoint(selection) else { return .noEndpoint }
-        guard let pool = endpoint.pool(selection.priority, selection.identity, in: self) else {
-            return .noEndpoint
-        }
+        let pool = endpoint.pool(
+            selection.priority,
+            selection.identity,
+            selection.downstreamVersion,
+            in: self
+        )
+        guard let pool else { return .noEndpoint }
         return .underWay(pool.newStream(for: waiter, delegate: waiter))
     }
 
@@ -214,15 +223,18 @@ package final class Cluster {
         return false
     }
 
-    /// Names that Envoy's HTTP/1 codec brings with a cluster's first connection. What two of them would
-    /// count happens to requests only, and the others to protocols that are not spoken here.
-    func registerCodecStats() {
-        guard !hasCodecStats else { return }
-        hasCodecStats = true
-        StatsScope(worker.stats, "cluster.\(options.statName).http1.").keepAtZero(counters: [
-            "dropped_headers_with_underscores", "metadata_not_supported_error",
-            "requests_rejected_with_underscores_in_headers", "response_flood",
-        ])
+    /// Names that Envoy's codecs bring with a cluster's first connection of their version. What two of
+    /// HTTP/1's would count happens to requests only, and the others to protocols that are not spoken.
+    func registerCodecStats(_ version: HTTPVersion) {
+        if version == .http2 {
+            _ = http2Stats
+        } else if !hasHTTP1Stats {
+            hasHTTP1Stats = true
+            StatsScope(worker.stats, "cluster.\(options.statName).http1.").keepAtZero(counters: [
+                "dropped_headers_with_underscores", "metadata_not_supported_error",
+                "requests_rejected_with_underscores_in_headers", "response_flood",
+            ])
+        }
     }
 
     // MARK: Connection slots

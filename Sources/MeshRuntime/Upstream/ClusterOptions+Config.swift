@@ -9,10 +9,7 @@ extension ClusterOptions {
         runtime: RuntimeConfig = RuntimeConfig(),
         transports: any UpstreamTransports
     ) {
-        self.init(
-            name: config.name,
-            codec: HTTP1ClientCodecFactory(HTTP1Settings(upstream: config.http, runtime: runtime))
-        )
+        self.init(name: config.name, codecs: UpstreamCodecs(config.http, runtime: runtime))
         statName = config.statName
         connectTimeout = Nanoseconds(config.connectTimeout)
         balancing = BalancingOptions(config.balancing)

@@ -22,49 +22,14 @@ package struct ClusterOptions: Sendable {
     package var transports: any UpstreamTransports = UniformTransports()
     /// Present where each request says whom its connection is to reach.
     package var identitySource: IdentitySource?
-    package var codec: any ClientCodecFactory
+    /// What is spoken to it.
+    package var codecs: UpstreamCodecs
     /// For `%METADATA(CLUSTER:…)%`; nil where there is none.
     package var metadata: MetadataConfig?
 
-    package init(name: String, codec: any ClientCodecFactory) {
+    package init(name: String, codecs: UpstreamCodecs) {
         self.name = name
         statName = name
-        self.codec = codec
-    }
-}
-
-/// Makes the codec of a new upstream connection.
-package protocol ClientCodecFactory: Sendable {
-    /// Name in ALPN (RFC 7301) of what its codecs speak; empty for none.
-    var applicationProtocol: String { get }
-    /// What `%UPSTREAM_PROTOCOL%` says.
-    var version: HTTPVersion { get }
-    /// - Parameter headers: the worker's.
-    func makeCodec(
-        sink: ByteSink,
-        delegate: any ClientCodecDelegate,
-        headers: HeaderMapPool
-    ) -> any ClientCodec
-}
-
-extension ClientCodecFactory {
-    package var applicationProtocol: String { "" }
-}
-
-/// HTTP/1.1 to everybody.
-package struct HTTP1ClientCodecFactory: ClientCodecFactory {
-    private let settings: HTTP1Settings
-
-    package init(_ settings: HTTP1Settings) { self.settings = settings }
-
-    package var applicationProtocol: String { "http/1.1" }
-    package var version: HTTPVersion { .http11 }
-
-    package func makeCodec(
-        sink: ByteSink,
-        delegate: any ClientCodecDelegate,
-        headers: HeaderMapPool
-    ) -> any ClientCodec {
-        HTTP1ClientCodec(sink: sink, delegate: delegate, settings: settings, pool: headers)
+        self.codecs = codecs
     }
 }

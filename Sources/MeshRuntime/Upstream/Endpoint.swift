@@ -1,3 +1,4 @@
+import MeshHTTP
 import MeshNet
 
 /// Where an endpoint is (envoy: core.v3.Locality).
@@ -91,15 +92,17 @@ package final class Endpoint {
     package private(set) var spec: EndpointSpec
     package let vitals: EndpointVitals
     private(set) var transport: any UpstreamTransport
-    /// Connections to it as the cluster says, by request priority; made on first use.
+    /// Connections for most requests: of default priority, that ask for nothing special, where all speak
+    /// the same. Made on first use.
     private var plain: HTTPConnectionPool?
-    private var plainHigh: HTTPConnectionPool?
-    /// Likewise for requests that ask for more of their connection.
+    /// Those for all others.
     private var special: [PoolKey: HTTPConnectionPool] = [:]
 
+    /// What keeps connections apart.
     private struct PoolKey: Hashable {
-        let identity: ConnectionIdentity
+        let identity: ConnectionIdentity?
         let priority: RequestPriority
+        let version: HTTPVersion?
     }
 
     init(_ spec: EndpointSpec, transport: any UpstreamTransport = PlainTransport()) {
@@ -121,23 +124,25 @@ package final class Endpoint {
     func pool(
         _ priority: RequestPriority,
         _ identity: ConnectionIdentity?,
+        _ downstream: HTTPVersion,
         in cluster: Cluster
     ) -> HTTPConnectionPool? {
-        if let identity {
-            let key = PoolKey(identity: identity, priority: priority)
-            if let pool = special[key] { return pool }
-            special[key] = makePool(priority, identity, in: cluster)
-            return special[key]
+        if identity == nil, priority == .default, let plain { return plain }
+        let codec = cluster.options.codecs.codec(for: downstream)
+        if identity == nil, priority == .default, !cluster.options.codecs.dependsOnDownstream {
+            plain = makePool(priority, nil, downstream, in: cluster)
+            return plain
         }
-        if let pool = priority == .default ? plain : plainHigh { return pool }
-        let pool = makePool(priority, nil, in: cluster)
-        if priority == .default { plain = pool } else { plainHigh = pool }
-        return pool
+        let key = PoolKey(identity: identity, priority: priority, version: codec?.version)
+        if let pool = special[key] { return pool }
+        special[key] = makePool(priority, identity, downstream, in: cluster)
+        return special[key]
     }
 
     private func makePool(
         _ priority: RequestPriority,
         _ identity: ConnectionIdentity?,
+        _ downstream: HTTPVersion,
         in cluster: Cluster
     ) -> HTTPConnectionPool? {
         guard cluster.acquirePool(priority) else { return nil }
@@ -145,20 +150,22 @@ package final class Endpoint {
             cluster: cluster,
             endpoint: self,
             priority: priority,
-            identity: identity
+            identity: identity,
+            downstreamVersion: downstream
         )
     }
 
     /// The pool has neither connections nor requests.
     func forget(_ pool: HTTPConnectionPool) {
+        let key = PoolKey(
+            identity: pool.identity,
+            priority: pool.priority,
+            version: pool.codec?.version
+        )
         if pool === plain {
             plain = nil
-        } else if pool === plainHigh {
-            plainHigh = nil
-        } else if let identity = pool.identity,
-            special[PoolKey(identity: identity, priority: pool.priority)] === pool
-        {
-            special[PoolKey(identity: identity, priority: pool.priority)] = nil
+        } else if special[key] === pool {
+            special[key] = nil
         } else {
             return
         }
@@ -167,14 +174,13 @@ package final class Endpoint {
 
     /// All pools, in no order that matters to traffic.
     var pools: [HTTPConnectionPool] {
-        [plain, plainHigh].compactMap { $0 } + special.values
+        [plain].compactMap { $0 } + special.values
     }
 
     /// It left the cluster. Connections under way keep their pool, and the pool this endpoint.
     func drain() {
         let pools = pools
         plain = nil
-        plainHigh = nil
         special = [:]
         for pool in pools {
             pool.cluster.vitals[pool.priority].connectionPools.release()

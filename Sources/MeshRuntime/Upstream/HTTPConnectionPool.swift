@@ -3,9 +3,10 @@ import MeshNet
 
 /// Connections of one worker to one endpoint at one priority, and the requests that wait for one.
 ///
-/// The connection used last is used first, so that a burst's surplus times out. A request finds an idle
-/// connection and gets its stream at once; otherwise it queues, in order of arrival, while as many
-/// connections as there are requests in the queue are being made. Limits are the cluster's, exact over
+/// The connection used last is used first, so that a burst's surplus times out. A request finds a
+/// connection with room and gets its stream at once; otherwise it queues, in order of arrival, while as
+/// many connections as the queue needs are being made: one for each request in HTTP/1, one for as many as
+/// its server may take at once in HTTP/2. Limits are the cluster's, exact over
 /// all workers: where no further connection may be made, idle ones to other endpoints, of this worker
 /// and then of the others, are given up for it (see ``ClusterVitals``).
 package final class HTTPConnectionPool {
@@ -13,14 +14,20 @@ package final class HTTPConnectionPool {
     package let endpoint: Endpoint
     package let priority: RequestPriority
     let identity: ConnectionIdentity?
+    /// What its requests come in.
+    let downstreamVersion: HTTPVersion
     /// The worker's, kept here to spare every request the way to them.
     let loop: EventLoop
     private let workerIndex: Int
     private let vitals: PriorityVitals
     private var all: [UpstreamConnection] = []
-    private var idle: [UpstreamConnection] = []
+    /// Those with room for another request.
+    private var available: [UpstreamConnection] = []
     private var queue = PoolQueue()
-    private var connecting = 0
+    /// Requests that the connections being made are meant for.
+    private var connectingCapacity = 0
+    /// How many a connection is expected to take at once.
+    private var expectedCapacity: Int
     /// In the cluster's list of pools that want a connection slot.
     var isBlocked = false
     private var isDraining = false
@@ -38,18 +45,26 @@ package final class HTTPConnectionPool {
         cluster: Cluster,
         endpoint: Endpoint,
         priority: RequestPriority,
-        identity: ConnectionIdentity?
+        identity: ConnectionIdentity?,
+        downstreamVersion: HTTPVersion
     ) {
         self.cluster = cluster
         self.endpoint = endpoint
         self.priority = priority
         self.identity = identity
+        self.downstreamVersion = downstreamVersion
+        // Until a server has chosen, the worst is expected (as by Envoy).
+        expectedCapacity =
+            cluster.options.codecs.codec(for: downstreamVersion)?.streamsPerConnection ?? 1
         vitals = cluster.vitals[priority]
         loop = cluster.worker.loop
         workerIndex = cluster.worker.index
     }
 
     var stats: ClusterStats { _read { yield cluster.stats } }
+
+    /// Nil where each server chooses what is spoken.
+    var codec: (any ClientCodecFactory)? { cluster.options.codecs.codec(for: downstreamVersion) }
 
     func count(_ counter: EndpointCounter, _ amount: Int = 1) {
         endpoint.vitals.add(amount, to: counter, worker: workerIndex)
@@ -63,10 +78,8 @@ package final class HTTPConnectionPool {
         for waiter: any PoolWaiter,
         delegate: any ClientStreamDelegate
     ) -> PoolTicket? {
-        if let connection = idle.popLast() {
-            if !attach(connection, waiter, delegate), connection.state == .ready {
-                idle.append(connection)
-            }
+        if let connection = available.last {
+            attach(connection, waiter, delegate)
             return nil
         }
         guard vitals.pendingRequests.tryAcquire() else {
@@ -112,17 +125,15 @@ package final class HTTPConnectionPool {
         )
     }
 
-    /// Returns false where the limit of requests leaves no room: the waiter was told, and the
-    /// connection is still free.
+    /// Where the limit of requests leaves no room the waiter is told, and the connection stays free.
     private func attach(
         _ connection: UpstreamConnection,
         _ waiter: any PoolWaiter,
         _ delegate: any ClientStreamDelegate
-    ) -> Bool {
+    ) {
         guard vitals.requests.tryAcquire() else {
             stats.upstreamRqActiveOverflow.add()
-            overflow(waiter, at: endpoint)
-            return false
+            return overflow(waiter, at: endpoint)
         }
         stats.upstreamRqTotal.add()
         stats.upstreamRqActive.add()
@@ -132,8 +143,8 @@ package final class HTTPConnectionPool {
         guard let stream = connection.begin(delegate, requestsMax: limit) else {
             preconditionFailure("a pool offered a connection that is not ready")
         }
+        if !connection.hasRoom { doesNotServe(connection) }
         waiter.poolReady(stream, on: connection)
-        return true
     }
 
     func requestFinished() {
@@ -147,11 +158,11 @@ package final class HTTPConnectionPool {
     /// Makes connections for the requests that no connection under way is meant for.
     func connectForQueue() {
         var made = 0
-        while connecting < queue.count, made < Self.connectionsPerTurn {
+        while connectingCapacity < queue.count, made < Self.connectionsPerTurn {
             guard acquireSlot() else { return cluster.block(self) }
             made += 1
-            connecting += 1
-            let connection = UpstreamConnection(pool: self)
+            let connection = UpstreamConnection(pool: self, capacity: expectedCapacity)
+            connectingCapacity += connection.capacity
             connection.position = all.count
             all.append(connection)
             connection.connect()
@@ -173,24 +184,29 @@ package final class HTTPConnectionPool {
         return false
     }
 
-    func hasConnected() { connecting -= 1 }
+    func hasConnected(_ connection: UpstreamConnection) {
+        connectingCapacity -= connection.capacity
+        expectedCapacity = connection.streamsExpected
+    }
 
-    /// The connection can carry a request: the longest waiting one, if any.
+    /// The connection has room: for those who wait longest, if any do.
     func isReady(_ connection: UpstreamConnection) {
-        while let ticket = queue.first, connection.state == .ready {
+        while let ticket = queue.first, connection.hasRoom {
             if vitals.waiting.contains(otherThan: workerIndex) {
                 servedBeforeOthers += 1
                 if servedBeforeOthers % Self.turnsBeforeOthers == 0 { return yield(connection) }
             }
             leaveQueue(ticket)
-            if attach(connection, ticket.waiter, ticket.delegate) {
-                if queue.isEmpty { cluster.unblock(self) }
-                return
-            }
+            attach(connection, ticket.waiter, ticket.delegate)
+            if queue.isEmpty { cluster.unblock(self) }
         }
-        guard connection.state == .ready else { return }
-        if isDraining || cluster.isSlotWanted(priority) { return connection.close() }
-        idle.append(connection)
+        guard connection.hasRoom else { return }
+        if connection.isIdle, isDraining || cluster.isSlotWanted(priority) {
+            return connection.close()
+        }
+        guard !connection.isAvailable else { return }
+        connection.isAvailable = true
+        available.append(connection)
     }
 
     /// Gives the connection's slot to another worker although requests wait here: they queue up again
@@ -204,9 +220,11 @@ package final class HTTPConnectionPool {
         isYielding = false
     }
 
-    /// It will not be ready again, though it is not yet closed.
+    /// It has no room, for now or for good.
     func doesNotServe(_ connection: UpstreamConnection) {
-        if let at = idle.lastIndex(where: { $0 === connection }) { idle.remove(at: at) }
+        guard connection.isAvailable else { return }
+        connection.isAvailable = false
+        if let at = available.lastIndex(where: { $0 === connection }) { available.remove(at: at) }
     }
 
     /// The connection is closed: gives its slot to whoever waits for one.
@@ -225,8 +243,8 @@ package final class HTTPConnectionPool {
 
     /// All that wait fail with it: whatever befell this connection would befall the next, and who
     /// waits may know somewhere better to go. Retries that come back at once are not failed too.
-    func connectFailed(_ failure: PoolFailure) {
-        connecting -= 1
+    func connectFailed(_ connection: UpstreamConnection, _ failure: PoolFailure) {
+        connectingCapacity -= connection.capacity
         stats.upstreamCxConnectFail.add()
         count(.connectFailures)
         var failed: [PoolTicket] = []
@@ -256,7 +274,7 @@ package final class HTTPConnectionPool {
 
     /// Closes the connection that has idled longest. Returns false where none idles.
     func giveUpIdleConnection() -> Bool {
-        guard let connection = idle.first else { return false }
+        guard let connection = available.first(where: \.isIdle) else { return false }
         connection.close()
         return true
     }
@@ -276,6 +294,6 @@ package final class HTTPConnectionPool {
     }
 
     package var connectionCount: Int { all.count }
-    package var idleCount: Int { idle.count }
+    package var idleCount: Int { available.count(where: \.isIdle) }
     package var pendingCount: Int { queue.count }
 }

@@ -1,46 +1,50 @@
 import MeshHTTP
 import MeshNet
 
-/// One connection of a pool: connects, carries one request after another, and leaves the pool as soon
-/// as it could not carry the next.
+/// One connection of a pool: connects, carries requests, one after another or many at once, and leaves
+/// the pool as soon as it could not carry the next.
 ///
 /// Whatever ends it, its counts and its slot of the connection limit are given back once.
 package final class UpstreamConnection {
-    enum State { case connecting, ready, busy, closed }
+    enum State { case connecting, open, closed }
 
     package let id: UInt64
     package var endpoint: Endpoint { pool.endpoint }
     /// What it connects to: the endpoint's address when it was made.
     package var remoteAddress: SocketAddress { account.remoteAddress }
-    /// When it began to connect, when TCP was connected, and when TLS was established, where it is used.
-    package var start: Instant { account.start }
-    package var connectedAt: Instant? { connection?.connectedAt }
-    package var securedAt: Instant? { account.securedAt }
     let pool: HTTPConnectionPool
     private(set) var state = State.connecting
-    /// Requests it was given, the one under way included.
+    /// Requests it was given, those under way included.
     package private(set) var requestCount = 0
+    /// Requests under way.
+    private(set) var activeStreams = 0
     /// It takes no further request.
     private(set) var isDraining = false
-    /// Where the pool keeps it.
+    /// Where the pool keeps it, and whether among those with room.
     var position = 0
+    var isAvailable = false
+    /// How many requests it is made for.
+    let capacity: Int
 
     private var account: UpstreamConnectionAccount
     private var connection: Connection? { account.connection }
     private var codec: (any ClientCodec)?
-    private var stream: (any ClientStream)?
+    private var factory: (any ClientCodecFactory)?
+    private var isMultiplexed = false
+    private var bytesCounted: UInt64 = 0
     private var idleSince: Instant
     private var idleTimer = TimerID.none
     private var durationTimer = TimerID.none
     /// A stream ended early, and the connection ends with it.
     private var hasLostStream = false
-    /// Bytes are being delivered to the codec: the connection becomes ready only after it has seen all.
+    /// Bytes are being delivered to the codec: in HTTP/1 there is room only after it has seen all.
     private var isDelivering = false
 
     private enum Timer { static let idle: UInt8 = 0, duration: UInt8 = 1 }
 
-    init(pool: HTTPConnectionPool) {
+    init(pool: HTTPConnectionPool, capacity: Int) {
         self.pool = pool
+        self.capacity = capacity
         id = ConnectionID.next()
         account = UpstreamConnectionAccount(cluster: pool.cluster, endpoint: pool.endpoint)
         idleSince = pool.loop.now
@@ -50,9 +54,15 @@ package final class UpstreamConnection {
 
     /// It served a request before the present one: if it dies now, that may be chance.
     package var isReused: Bool { requestCount > 1 }
+    /// What is spoken; nil before it is known.
+    package var version: HTTPVersion? { factory?.version }
     package private(set) lazy var localAddress: SocketAddress? =
         connection.flatMap { pool.loop.system.localAddress(of: $0.socket) }
     package var tls: TLSConnectionInfo? { connection?.tls }
+    /// When it began to connect, when TCP was connected, and when TLS was established, where it is used.
+    package var start: Instant { account.start }
+    package var connectedAt: Instant? { connection?.connectedAt }
+    package var securedAt: Instant? { account.securedAt }
     /// Why it could not be made, or why its TLS failed; empty otherwise.
     package var transportFailureReason: String { account.transportFailureReason }
 
@@ -60,34 +70,56 @@ package final class UpstreamConnection {
 
     /// Begins to connect. The pool hears the outcome later, never from inside this call.
     func connect() {
-        pool.stats.upstreamCxHttp1Total.add()
+        factory = pool.codec
+        if let factory { countVersion(factory.version) }
         account.dial(
             pool.identity,
-            usualALPN: pool.cluster.options.codec.applicationProtocol,
+            usualALPN: factory?.applicationProtocols ?? UpstreamCodecs.negotiable,
             for: self
         )
     }
 
+    private func countVersion(_ version: HTTPVersion) {
+        if version == .http2 {
+            pool.stats.upstreamCxHttp2Total.add()
+        } else {
+            pool.stats.upstreamCxHttp1Total.add()
+        }
+    }
+
     // MARK: Requests
 
-    /// Opens a stream for the next request.
+    /// Whether another request may begin on it now.
+    var hasRoom: Bool {
+        guard state == .open, !isDraining, isMultiplexed || !isDelivering, let codec else {
+            return false
+        }
+        return codec.streamsAvailable > 0
+    }
+
+    /// Open, and nothing under way.
+    var isIdle: Bool { state == .open && activeStreams == 0 }
+
+    /// How many requests a connection like this one takes at once.
+    var streamsExpected: Int { factory?.streamsPerConnection ?? 1 }
+
+    /// Opens a stream for the next request; nil where there is no room.
     func begin(_ delegate: any ClientStreamDelegate, requestsMax: Int?) -> (any ClientStream)? {
-        guard let codec, state == .ready else { return nil }
-        state = .busy
+        guard hasRoom, let codec else { return nil }
+        activeStreams += 1
         requestCount += 1
         if let requestsMax, requestCount >= requestsMax {
             pool.stats.upstreamCxMaxRequests.add()
             isDraining = true
         }
-        let stream = codec.openStream(delegate)
-        self.stream = stream
-        return stream
+        return codec.openStream(delegate)
     }
 
     /// Takes no further request: closes at once where none is under way.
     func drain() {
         isDraining = true
-        if state == .ready { close() }
+        pool.doesNotServe(self)
+        if isIdle { end() }
     }
 
     /// As ``drain()``, but what is still connecting may serve those who wait for it.
@@ -99,17 +131,31 @@ package final class UpstreamConnection {
         if let connection { connection.close() } else { closed(byPeer: false, .local) }
     }
 
-    private func finishRequest() {
-        guard let stream else { return }
-        self.stream = nil
-        pool.stats.upstreamCxTxBytesTotal.add(stream.bytesSent)
-        pool.requestFinished()
+    /// Closes when nothing is under way. What a multiplexed connection still has to say is said.
+    private func end() {
+        if isMultiplexed { connection?.closeAfterFlush() } else { close() }
     }
 
-    private func becomeReady() {
-        state = .ready
-        idleSince = pool.loop.now
-        if isDraining { close() } else { pool.isReady(self) }
+    private func requestsFinished(_ count: Int) {
+        activeStreams -= count
+        countBytes()
+        for _ in 0..<count { pool.requestFinished() }
+    }
+
+    private func countBytes() {
+        guard let sent = connection?.bytesSent else { return }
+        pool.stats.upstreamCxTxBytesTotal.add(sent &- bytesCounted)
+        bytesCounted = sent
+    }
+
+    /// A request has ended, or there may be more room than before.
+    private func settle() {
+        guard state == .open else { return }
+        if activeStreams == 0 {
+            idleSince = pool.loop.now
+            if isDraining { return end() }
+        }
+        if hasRoom { pool.isReady(self) }
     }
 
     // MARK: End
@@ -117,7 +163,7 @@ package final class UpstreamConnection {
     private func closed(byPeer: Bool, _ reason: ConnectionCloseReason) {
         guard state != .closed else { return }
         let wasConnecting = state == .connecting
-        let wasBusy = stream != nil || hasLostStream
+        let wasBusy = activeStreams > 0 || hasLostStream
         state = .closed
         pool.loop.cancel(&idleTimer)
         pool.loop.cancel(&durationTimer)
@@ -125,10 +171,10 @@ package final class UpstreamConnection {
         if !wasConnecting { pool.stats.upstreamRqPerCx.record(UInt64(requestCount)) }
         pool.hasLost(self)
         // First the counts: whoever hears of the reset may try again at once, and needs the room.
-        finishRequest()
+        requestsFinished(activeStreams)
         codec?.connectionClosed(.connectionTermination)
         if wasConnecting {
-            pool.connectFailed(account.failure(reason))
+            pool.connectFailed(self, account.failure(reason))
         } else {
             pool.serveQueue()
         }
@@ -146,47 +192,49 @@ extension UpstreamConnection: ConnectionDelegate {
     package func connectionEstablished(_ connection: Connection) {
         let options = pool.cluster.options
         account.established(connection)
-        codec = options.codec.makeCodec(
-            sink: connection,
-            delegate: self,
-            headers: pool.cluster.worker.headers
-        )
+        let factory = self.factory ?? options.codecs.negotiated(connection.tls?.alpn)
+        if self.factory == nil { countVersion(factory.version) }
+        self.factory = factory
+        isMultiplexed = factory.version == .http2
+        state = .open
+        codec = factory.makeCodec(sink: connection, delegate: self, cluster: pool.cluster)
         if let timeout = options.idleTimeout {
             idleTimer = pool.loop.arm(self, Timer.idle, after: timeout)
         }
         if let limit = options.maxConnectionDuration {
             durationTimer = pool.loop.arm(self, Timer.duration, after: limit)
         }
-        pool.cluster.registerCodecStats()
-        pool.hasConnected()
-        becomeReady()
+        pool.cluster.registerCodecStats(factory.version)
+        pool.hasConnected(self)
+        settle()
     }
 
     package func connection(_ connection: Connection, received bytes: Bytes) -> Int {
-        guard state == .busy, let codec else {
+        guard let codec, isMultiplexed || activeStreams > 0 else {
             // Nobody has asked for these: whatever they are, they are not the next response.
             pool.stats.upstreamCxProtocolError.add()
             pool.stats.upstreamCxRxBytesTotal.add(UInt64(bytes.count))
             close()
             return bytes.count
         }
+        let wasActive = activeStreams > 0
         isDelivering = true
         let consumed = codec.received(bytes)
         isDelivering = false
         pool.stats.upstreamCxRxBytesTotal.add(UInt64(consumed))
-        if state == .busy, stream == nil {
-            if consumed < bytes.count { close() } else { becomeReady() }
+        if !isMultiplexed, wasActive, activeStreams == 0, state == .open {
+            if consumed < bytes.count { close() } else { settle() }
         }
         return consumed
     }
 
     package func connectionReadEnded(_ connection: Connection) {
-        if let codec, stream != nil {
+        if let codec, activeStreams > 0 {
             isDelivering = true
             codec.receivedEnd()
             isDelivering = false
             // A tunnel may go on in the other direction.
-            if stream != nil { return isDraining = true }
+            if activeStreams > 0, !isMultiplexed { return isDraining = true }
         }
         close()
     }
@@ -216,14 +264,27 @@ extension UpstreamConnection: ClientCodecDelegate {
             hasLostStream = true
         case .streamLost: hasLostStream = true
         }
+        // The streams under way may go on, or are told by the codec.
+        guard isMultiplexed, cause != .streamLost else { return }
+        isDraining = true
+        pool.doesNotServe(self)
     }
 
     package func streamEnded(reusable: Bool) {
-        guard state == .busy else { return }
-        finishRequest()
-        if !reusable { return close() }
-        // Bytes behind the response are seen only when the codec has returned.
-        if !isDelivering { becomeReady() }
+        guard state == .open, activeStreams > 0 else { return }
+        requestsFinished(1)
+        if !reusable {
+            isDraining = true
+            pool.doesNotServe(self)
+            if activeStreams == 0 { end() }
+        } else if isMultiplexed || !isDelivering {
+            // In HTTP/1, bytes behind the response are seen only when the codec has returned.
+            settle()
+        }
+    }
+
+    package func streamsAvailableChanged() {
+        if hasRoom { pool.isReady(self) } else { pool.doesNotServe(self) }
     }
 
     package func closeAfterFlush() {
@@ -231,6 +292,8 @@ extension UpstreamConnection: ClientCodecDelegate {
         pool.doesNotServe(self)
         connection?.closeAfterFlush()
     }
+
+    package func closeNow() { close() }
 }
 
 extension UpstreamConnection: TimerTarget {
@@ -243,8 +306,8 @@ extension UpstreamConnection: TimerTarget {
         // The timer runs on through requests and looks here how long the connection has really idled.
         idleTimer = .none
         guard let timeout = pool.cluster.options.idleTimeout else { return }
-        let idle = state == .ready ? pool.loop.now - idleSince : .zero
-        if state == .ready, idle >= timeout {
+        let idle = isIdle ? pool.loop.now - idleSince : .zero
+        if isIdle, idle >= timeout {
             pool.stats.upstreamCxIdleTimeout.add()
             return close()
         }

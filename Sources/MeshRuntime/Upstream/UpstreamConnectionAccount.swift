@@ -29,7 +29,7 @@ struct UpstreamConnectionAccount {
     /// connection's delegate, or without a socket as deferred work.
     mutating func dial(
         _ identity: ConnectionIdentity?,
-        usualALPN: String,
+        usualALPN: [String],
         for owner: some ConnectionDelegate & DeferredWork
     ) {
         cluster.stats.upstreamCxTotal.add()

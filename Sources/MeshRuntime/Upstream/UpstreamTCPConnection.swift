@@ -140,7 +140,7 @@ package final class UpstreamTCPConnection {
         cluster.stats.upstreamRqPendingTotal.add()
         cluster.stats.upstreamRqPendingActive.add()
         account.count(.requestsPending)
-        account.dial(identity, usualALPN: "", for: self)
+        account.dial(identity, usualALPN: [], for: self)
     }
 
     package func close() {

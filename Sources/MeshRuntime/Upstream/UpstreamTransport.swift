@@ -15,7 +15,7 @@ package protocol UpstreamTransport: AnyObject, Sendable {
     func makeSession(
         for endpoint: EndpointSpec,
         _ identity: ConnectionIdentity?,
-        usualALPN: String
+        usualALPN: [String]
     ) -> (any SecureTransport)?
 }
 
@@ -26,7 +26,7 @@ package final class PlainTransport: UpstreamTransport {
     package func makeSession(
         for endpoint: EndpointSpec,
         _ identity: ConnectionIdentity?,
-        usualALPN: String
+        usualALPN: [String]
     ) -> (any SecureTransport)? { nil }
 }
 
@@ -80,7 +80,7 @@ package final class UpstreamTLSTransport: UpstreamTransport {
     package func makeSession(
         for endpoint: EndpointSpec,
         _ identity: ConnectionIdentity?,
-        usualALPN: String
+        usualALPN: [String]
     ) -> (any SecureTransport)? {
         var name = serverName
         if prefersHostname, !endpoint.hostname.isEmpty { name = endpoint.hostname }

@@ -53,7 +53,7 @@ import Testing
     ) throws -> PoolHarness {
         let server = try ScriptedServer(in: simulation, port: 80, scripts: [turns])
         return PoolHarness(simulation, servers: [server.address]) {
-            $0.codec = HTTP1ClientCodecFactory(HTTP1Settings())
+            $0.codecs = UpstreamCodecs(only: HTTP1ClientCodecFactory(HTTP1Settings()))
         }
     }
 

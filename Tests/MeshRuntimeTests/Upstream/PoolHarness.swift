@@ -13,7 +13,7 @@ final class LineCodec: ClientCodec, ClientStream {
         func makeCodec(
             sink: ByteSink,
             delegate: any ClientCodecDelegate,
-            headers: HeaderMapPool
+            cluster: Cluster
         ) -> any ClientCodec {
             LineCodec(sink: sink, owner: delegate)
         }
@@ -164,7 +164,7 @@ final class PoolHarness {
             endpoints: EndpointSet(endpoints),
             mailboxes: Mailboxes(mailboxes: loops.map(\.mailbox))
         )
-        var options = ClusterOptions(name: "c", codec: LineCodec.Factory())
+        var options = ClusterOptions(name: "c", codecs: UpstreamCodecs(only: LineCodec.Factory()))
         configure(&options)
         sets = loops.enumerated().map { index, loop in
             let worker = UpstreamWorker(
