@@ -32,6 +32,9 @@ final class TLSPeerCache: Sendable {
     private static let entriesMax = 1024
 
     private let entries = Mutex<[[UInt8]: Entry]>([:])
+    /// What was last presented with a leaf: a resumed session brings the leaf alone. Says nothing about
+    /// trust.
+    private let chainsByLeaf = Mutex<[[UInt8]: CertificateInfo]>([:])
 
     func entry(_ key: [UInt8]) -> Entry? { entries.withLock { $0[key] } }
 
@@ -41,6 +44,23 @@ final class TLSPeerCache: Sendable {
             if $0.count >= Self.entriesMax, let victim = $0.keys.first { $0[victim] = nil }
             $0[key] = entry
         }
+    }
+
+    /// Remembers that this leaf came with the chain in `info`.
+    func remember(_ info: CertificateInfo, of leaf: OpaquePointer) {
+        let key = Self.key([leaf])
+        chainsByLeaf.withLock {
+            if $0.count >= Self.entriesMax, $0[key] == nil, let victim = $0.keys.first {
+                $0[victim] = nil
+            }
+            $0[key] = info
+        }
+    }
+
+    /// The peer of a resumed session, with the chain that its leaf came with.
+    func resumed(_ leaf: OpaquePointer) -> CertificateInfo {
+        let key = Self.key([leaf])
+        return chainsByLeaf.withLock { $0[key] } ?? info(leaf: leaf, chain: [leaf])
     }
 
     /// Parsed or remembered; says nothing about trust.

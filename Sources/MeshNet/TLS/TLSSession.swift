@@ -266,7 +266,7 @@ package final class TLSSession: SecureTransport {
     /// verified by this very context, or the session would not have been accepted.
     private func adoptResumedPeer() {
         guard let certificate = SSL_get0_peer_certificate(ssl) else { return }
-        peer = context.peers.info(leaf: certificate, chain: [certificate])
+        peer = context.peers.resumed(certificate)
         isPeerVerified =
             context.verifiesChains && SSL_get_verify_result(ssl) == Int(X509_V_OK)
     }

@@ -40,6 +40,7 @@ extension TLSSession {
             }
         }
         context.peers.store(entry, for: key)
+        if chain.count > 1 { context.peers.remember(entry.info, of: leaf) }
         boundLifetime(ssl, leaf)
         // As in Envoy, what the key may do is asked before who vouches for it.
         let usageFailure = context.verifiesChains ? usageProblem(ssl, entry.info, leaf) : nil

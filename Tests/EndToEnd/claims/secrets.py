@@ -209,6 +209,33 @@ def test_a_session_is_not_resumed_once_trust_has_changed(claim):
         assert wait_until(lambda: _accepted(connect), 5, 0.05), "the old trust is not in force again"
 
 
+def test_a_resumed_session_tells_the_whole_chain_of_its_client(claim):
+    import socket
+    up = claim.upstream("up")
+    ca = claim.authority
+
+    def make(e):
+        manager = hcm(e.log, forward_client_cert_details="SANITIZE_SET", set_current_client_cert_details={"chain": True, "uri": True})
+        chain = {"filters": [manager], "transport_socket": downstream_tls(common_tls(ca, "server", "ca"), require_client_certificate=True)}
+        return bootstrap(e.port("admin"), [listener(e.port("in"), chain)], [cluster("up", e.port("up"))])
+
+    claim.start(make)
+    for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+        context = ClientTLS("below", maximum=version, minimum=version).context(ca.directory)
+        told, session = [], None
+        for resumed in (False, True):
+            raw = socket.create_connection(("127.0.0.1", claim.environment.port("in")), timeout=5)
+            sock = context.wrap_socket(raw, server_hostname="server.default.svc", session=session)
+            sock.sendall(get("/"))
+            assert b"200 OK" in sock.recv(1000)
+            assert sock.session_reused == resumed, f"{version}: reused: {sock.session_reused}"
+            session = sock.session
+            sock.close()
+            told.append(dict(up.requests[-1]["headers"])["x-forwarded-client-cert"])
+        assert told[0].count("BEGIN") >= 2, "the chain has no intermediate"
+        assert told[0] == told[1], (version, told)
+
+
 def connect_quietly(connect, session=None):
     try:
         return connect(session)
