@@ -233,7 +233,7 @@ struct FormatParser {
     }
 
     private func malformed(_ reason: String) -> FormatError {
-        FormatError(description: "format \"\(text)\": \(reason)")
+        FormatError(description: "format \(ConfigNode.quoted(text)): \(reason)")
     }
 
     private static func cut(_ text: String, at separator: Character) -> (String, String?) {

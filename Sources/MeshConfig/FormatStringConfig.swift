@@ -97,6 +97,9 @@ package enum FormatMetadataSource: String, CaseIterable, Hashable, Sendable {
     case cluster = "CLUSTER"
     case route = "ROUTE"
     case upstreamHost = "UPSTREAM_HOST"
+    case virtualHost = "VIRTUAL_HOST"
+    case listener = "LISTENER"
+    case filterChain = "LISTENER_FILTER_CHAIN"
 }
 
 package enum FormatGRPCStatus: String, CaseIterable, Hashable, Sendable {
@@ -185,6 +188,9 @@ package enum FormatField: String, CaseIterable, Hashable, Sendable {
     case downstreamLocalAddress = "DOWNSTREAM_LOCAL_ADDRESS"
     case downstreamLocalAddressWithoutPort = "DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT"
     case downstreamLocalPort = "DOWNSTREAM_LOCAL_PORT"
+    case downstreamDirectLocalAddress = "DOWNSTREAM_DIRECT_LOCAL_ADDRESS"
+    case downstreamDirectLocalAddressWithoutPort = "DOWNSTREAM_DIRECT_LOCAL_ADDRESS_WITHOUT_PORT"
+    case downstreamDirectLocalPort = "DOWNSTREAM_DIRECT_LOCAL_PORT"
     case downstreamTransportFailureReason = "DOWNSTREAM_TRANSPORT_FAILURE_REASON"
     case downstreamTLSVersion = "DOWNSTREAM_TLS_VERSION"
     case downstreamTLSCipher = "DOWNSTREAM_TLS_CIPHER"
@@ -217,4 +223,8 @@ package enum FormatField: String, CaseIterable, Hashable, Sendable {
     case grpcStatusNumber = "GRPC_STATUS_NUMBER"
     case accessLogType = "ACCESS_LOG_TYPE"
     case queryParameters = "QUERY_PARAMS"
+    /// Absent and empty: no spans are made, and no filter sets flags of its own.
+    case traceID = "TRACE_ID"
+    case spanID = "SPAN_ID"
+    case customFlags = "CUSTOM_FLAGS"
 }

@@ -34,7 +34,9 @@ package struct TimeFormat: Hashable, Sendable {
                 continue
             }
             guard let letter = rest.popFirst() else {
-                throw FormatError(description: "the time format \"\(pattern)\" ends in a lone %")
+                throw FormatError(
+                    description: "the time format \(ConfigNode.quoted(pattern)) ends in a lone %"
+                )
             }
             switch letter {
             case "%": literal += "%"
@@ -45,7 +47,8 @@ package struct TimeFormat: Hashable, Sendable {
             case "1"..."9":
                 guard let digits = Int(String(letter)), rest.popFirst() == "f" else {
                     throw FormatError(
-                        description: "the time format \"\(pattern)\" has %\(letter) without f"
+                        description:
+                            "the time format \(ConfigNode.quoted(pattern)) has %\(letter) without f"
                     )
                 }
                 close()
@@ -53,7 +56,8 @@ package struct TimeFormat: Hashable, Sendable {
             default:
                 guard let expansion = Self.expansion(of: letter) else {
                     throw FormatError(
-                        description: "the time format \"\(pattern)\" has the unsupported %\(letter)"
+                        description:
+                            "the time format \(ConfigNode.quoted(pattern)) has the unsupported %\(letter)"
                     )
                 }
                 close()

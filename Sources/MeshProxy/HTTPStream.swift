@@ -126,6 +126,7 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
     /// Puts the route in force.
     package func choose(_ decision: RouteDecision) {
         self.decision = decision
+        if case .notFound(let host?) = decision { info.route = host.labels }
         guard case .route(let selection) = decision else { return }
         info.route = selection.route.labels
         // Logs name the cluster even where a filter refuses the request (envoy: UPSTREAM_CLUSTER).

@@ -86,6 +86,7 @@ final class ActiveListener: ListenerDelegate, RuntimeUser {
         )
         info.id = worker.nextConnectionID()
         info.listenerName = config.name
+        info.listenerMetadata = config.metadata
         let facts = ConnectionFacts(localAddress: local, remoteAddress: address)
         guard let inspectors else { return choose(socket, info, facts) }
         ListenerInspection(socket, inspectors, listener: self, info: info, facts: facts).begin()
@@ -119,6 +120,7 @@ final class ActiveListener: ListenerDelegate, RuntimeUser {
             return worker.loop.system.abort(socket)
         }
         info.filterChainName = chain.name
+        info.filterChainMetadata = chain.metadata
         var secure: (any SecureTransport)?
         if case .tls(let slot) = chain.transport {
             secure = TLSSession(server: slot.load())

@@ -13,6 +13,7 @@ final class FilterChain {
     }
 
     let name: String
+    let metadata: MetadataConfig
     let terminal: Terminal
     let transport: DownstreamTransport
     let gates: [NetworkRBAC]
@@ -21,6 +22,7 @@ final class FilterChain {
 
     init(
         name: String,
+        metadata: MetadataConfig,
         transport: DownstreamTransport,
         gates: [NetworkRBAC],
         terminal: Terminal,
@@ -28,6 +30,7 @@ final class FilterChain {
         tlsStats: TLSHandshakeStats?
     ) {
         self.name = name
+        self.metadata = metadata
         self.transport = transport
         self.gates = gates
         self.terminal = terminal

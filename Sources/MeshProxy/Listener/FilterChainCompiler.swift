@@ -43,6 +43,7 @@ struct FilterChainCompiler {
         }
         return FilterChain(
             name: config.name,
+            metadata: config.metadata,
             transport: transport,
             gates: gates,
             terminal: terminal,

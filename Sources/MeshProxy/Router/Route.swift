@@ -60,6 +60,8 @@ package struct VirtualHostFacts {
 /// Routes of one set of domains. Immutable.
 package final class VirtualHost {
     package let facts: VirtualHostFacts
+    /// Of requests that none of its routes is for.
+    let labels: RouteLabels
     package let config: VirtualHostConfig
     package let routes: [Route]
     /// By place in ``routes``: what a request without a split is given.
@@ -69,6 +71,11 @@ package final class VirtualHost {
         self.config = config
         self.routes = routes
         facts = VirtualHostFacts(config)
+        labels = RouteLabels(
+            name: "",
+            virtualHostName: config.name,
+            virtualHostMetadata: config.metadata
+        )
         selections = routes.map { RouteSelection(host: self, route: $0, split: nil) }
     }
 
@@ -116,7 +123,8 @@ package final class Route {
         labels = RouteLabels(
             name: config.name,
             virtualHostName: host.name,
-            metadata: Self.metadata(config.metadata)
+            metadata: Self.metadata(config.metadata),
+            virtualHostMetadata: host.metadata
         )
         self.config = config
         matcher = RouteMatcher(config.match, share: environment.share)

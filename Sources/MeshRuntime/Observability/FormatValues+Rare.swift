@@ -59,6 +59,9 @@ extension FormatValues {
         case .route: value = stream.routeMetadata[namespace].map { .structure($0) }
         case .cluster: value = fixed(stream.cluster?.metadata, namespace)
         case .upstreamHost: value = stream.upstreamHostMetadata[namespace].map { .structure($0) }
+        case .virtualHost: value = fixed(stream.route?.virtualHostMetadata, namespace)
+        case .listener: value = fixed(stream.connection.listenerMetadata, namespace)
+        case .filterChain: value = fixed(stream.connection.filterChainMetadata, namespace)
         }
         for key in path {
             guard case .structure(let members) = value else { return nil }

@@ -100,7 +100,8 @@ enum FormatValues {
             return number(status.rawValue, &buffer)
         case .queryParameters:
             return text(context.requestHead.flatMap { query($0[.path]) }, &buffer)
-        case .hostname: return .absent
+        case .hostname, .traceID, .spanID: return .absent
+        case .customFlags: return .text
         default: return appendOfConnection(field, stream, &buffer)
         }
     }
@@ -123,10 +124,13 @@ enum FormatValues {
             return address(connection.directRemoteAddress, .withoutPort, &buffer)
         case .downstreamDirectRemotePort:
             return address(connection.directRemoteAddress, .port, &buffer)
-        case .downstreamLocalAddress: return address(connection.localAddress, .whole, &buffer)
-        case .downstreamLocalAddressWithoutPort:
+        // No listener filter changes the local address.
+        case .downstreamLocalAddress, .downstreamDirectLocalAddress:
+            return address(connection.localAddress, .whole, &buffer)
+        case .downstreamLocalAddressWithoutPort, .downstreamDirectLocalAddressWithoutPort:
             return address(connection.localAddress, .withoutPort, &buffer)
-        case .downstreamLocalPort: return address(connection.localAddress, .port, &buffer)
+        case .downstreamLocalPort, .downstreamDirectLocalPort:
+            return address(connection.localAddress, .port, &buffer)
         case .downstreamTransportFailureReason:
             return text(connection.transportFailureReason, &buffer)
         case .downstreamTLSVersion: return text(connection.tls?.version, &buffer)

@@ -21,6 +21,9 @@ package final class ConnectionInfo {
     package var terminationDetails = ""
     package var filterChainName = ""
     package var listenerName = ""
+    /// As configured, for `%METADATA(LISTENER:…)%` and `%METADATA(LISTENER_FILTER_CHAIN:…)%`.
+    package var listenerMetadata: MetadataConfig?
+    package var filterChainMetadata: MetadataConfig?
     /// What network filters found out, by filter name, then key.
     package var dynamicMetadata: [String: [String: MetadataValue]] = [:]
     package var start: Instant

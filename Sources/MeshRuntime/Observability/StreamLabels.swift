@@ -6,15 +6,18 @@ package final class RouteLabels: Sendable {
     package let virtualHostName: String
     /// By namespace, then key.
     package let metadata: [String: [String: MetadataValue]]
+    package let virtualHostMetadata: MetadataConfig?
 
     package init(
         name: String,
         virtualHostName: String = "",
-        metadata: [String: [String: MetadataValue]] = [:]
+        metadata: [String: [String: MetadataValue]] = [:],
+        virtualHostMetadata: MetadataConfig? = nil
     ) {
         self.name = name
         self.virtualHostName = virtualHostName
         self.metadata = metadata
+        self.virtualHostMetadata = virtualHostMetadata
     }
 }
 

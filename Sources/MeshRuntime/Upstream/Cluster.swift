@@ -114,7 +114,12 @@ package final class Cluster {
             tlsStats = TLSHandshakeStats(worker.stats, prefix: "cluster.\(options.statName)")
         }
         rebalance()
-        if worker.index == 0, added + left.count > 0 { stats.membershipChange.add() }
+        if worker.index == 0 {
+            if added + left.count > 0 { stats.membershipChange.add() }
+            if !(options.transports is MatchedTransports) {
+                stats.defaultTransportMatches.add(UInt64(added))
+            }
+        }
         for endpoint in left.values { endpoint.drain() }
     }
 

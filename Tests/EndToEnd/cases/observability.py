@@ -27,6 +27,10 @@ OPERATORS = {
     "method": "%REQ(:METHOD)%", "path": "%REQ(:PATH)%", "path_no_query": "%PATH(NQ)%", "authority": "%REQ(:AUTHORITY)%", "scheme": "%REQ(:SCHEME)%",
     "percent": "100%%", "mixed": "%RESPONSE_CODE% and %PROTOCOL%", "request_headers_bytes": "%REQUEST_HEADERS_BYTES%",
     "upstream_wire_sent": "%UPSTREAM_WIRE_BYTES_SENT%", "wire_received": "%DOWNSTREAM_WIRE_BYTES_RECEIVED%",
+    "host_metadata": "%METADATA(VIRTUAL_HOST:com.test:key)%", "listener_metadata": "%METADATA(LISTENER:com.test:list)%",
+    "chain_metadata": "%METADATA(LISTENER_FILTER_CHAIN:com.test)%", "trace": "%TRACE_ID%%SPAN_ID%", "custom_flags": "%CUSTOM_FLAGS%",
+    "direct_local": "%DOWNSTREAM_DIRECT_LOCAL_ADDRESS%", "direct_local_ip": "%DOWNSTREAM_DIRECT_LOCAL_ADDRESS_WITHOUT_PORT%",
+    "direct_local_port": "%DOWNSTREAM_DIRECT_LOCAL_PORT%",
     "nested": {"code": "%RESPONSE_CODE%", "list": ["%PROTOCOL%", "constant", 3, True, None]},
 }
 DURATIONS = {
@@ -74,7 +78,11 @@ def logs_file(e):
     ]
     up_cluster = cluster("up", e.port("up"), metadata={"filter_metadata": {"com.test": {"key": "of the cluster"}}})
     listeners = [
-        listener(e.port(n), {"name": f"chain-{n}", "filters": [hcm(l, routes=routes, stat_prefix=n)]}, name=n)
+        listener(
+            e.port(n),
+            {"name": f"chain-{n}", "filters": [hcm(l, virtual_hosts=[virtual_host(routes, metadata=metadata)], stat_prefix=n)], "metadata": metadata},
+            name=n, metadata=metadata,
+        )
         for n, l in variants.items()
     ]
     return bootstrap(e.port("admin"), listeners, [up_cluster, cluster("dead", e.port("nobody"))])

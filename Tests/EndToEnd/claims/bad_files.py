@@ -47,6 +47,90 @@ def test_all_errors_are_reported_at_once_with_line_and_column(claim):
     assert f"{line}:" in output or f"line {line}" in output, f"line {line} is not named: {output}"
 
 
+def test_twenty_faults_of_one_yaml_file_are_reported_in_one_run(claim):
+    text = """
+admin: {address: {socket_address: {address: 127.0.0.1, port_value: 99999}}}
+static_resources:
+  listeners:
+  - name: in
+    address: {socket_address: {address: 127.0.0.1, port_value: "80a"}}
+    filter_chains:
+    - filter_chain_match: {server_names: [ok.test, a.*.test]}
+      filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: 7
+          codec_type: HTTP
+          use_remote_adress: true
+          request_timeout: 30
+          access_log:
+          - name: envoy.access_loggers.file
+            filter: {response_flag_filter: {flags: [UF, UHH]}}
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog
+              path: /dev/null
+              log_format: {text_format_source: {inline_string: "%RESPONSE_CDE%\\n"}}
+          route_config:
+            virtual_hosts:
+            - name: all
+              domains: ["*.ok", "a.*.test"]
+              routes:
+              - match: {prefix: /}
+                route: {cluster: upp, retry_policy: {retry_on: "5xx,conect-failure", num_retries: -1, retriable_status_codes: [503, 99]}}
+              - match: {safe_regex: {regex: "(a"}}
+                redirect: {response_code: 307}
+          http_filters:
+          - name: envoy.filters.http.router
+            typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router, strict_check_headers: [x-envoy-max-retry]}
+  clusters:
+  - name: up
+    type: STRICT-DNS
+    connect_timeout: 250ms
+    lb_policy: round_robin
+    load_assignment:
+      cluster_name: up
+      endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 300.1.1.1, port_value: 0}}}}]}]
+  - {name: up, connect_timeout: 0s}
+layered_runtime: {layers: [{name: a, static_layer: {x: null}}]}
+nod: {id: x}
+"""
+    # Line, path and offending value of each, and what was probably meant.
+    faults = [
+        (2, "admin.address.socket_address.port_value", "99999"),
+        (6, "listeners[0].address.socket_address.port_value", '"80a"'),
+        (8, "filter_chain_match.server_names[1]", '"a.*.test"'),
+        (13, "typed_config.stat_prefix", "7"),
+        (14, "typed_config.codec_type", '"HTTP"; did you mean "HTTP1"?'),
+        (15, "typed_config", '"use_remote_adress"; did you mean "use_remote_address"?'),
+        (16, "typed_config.request_timeout", 'got 30; did you mean "30s"?'),
+        (19, "response_flag_filter.flags[1]", '"UHH" is not a response flag; did you mean "UH"?'),
+        (23, "text_format_source.inline_string", "did you mean %RESPONSE_CODE%?"),
+        (27, "virtual_hosts[0].domains[1]", '"a.*.test"'),
+        (30, "route.cluster", 'unknown cluster "upp"; did you mean "up"?'),
+        (30, "retry_policy.retry_on", '"conect-failure" is not a retry condition; did you mean "connect-failure"?'),
+        (30, "retry_policy.num_retries", "got -1"),
+        (30, "retry_policy.retriable_status_codes[1]", "99 is not a status code"),
+        (31, "routes[1].match.safe_regex.regex", '"(a"'),
+        (32, "redirect.response_code", "got 307"),
+        (35, "strict_check_headers[0]", 'did you mean "x-envoy-max-retries"?'),
+        (38, "clusters[0].type", '"STRICT-DNS"; did you mean "STRICT_DNS"?'),
+        (39, "clusters[0].connect_timeout", '"250ms"; did you mean "0.25s"?'),
+        (40, "clusters[0].lb_policy", '"round_robin"; did you mean "ROUND_ROBIN"?'),
+        (43, "socket_address.address", '"300.1.1.1"'),
+        (44, "clusters[1]", '"up"'),
+        (44, "clusters[1].connect_timeout", '"0s"'),
+        (45, "layered_runtime.layers[0].static_layer", '"x"'),
+        (46, "", '"nod"; did you mean "node"?'),
+    ]
+    output = refused(claim, text, suffix=".yaml")
+    errors = [line for line in output.splitlines() if ": error: " in line]
+    for line, path, words in faults:
+        found = [e for e in errors if f".yaml:{line}:" in e and f"{path}: " in e and words in e]
+        assert len(found) == 1, f"{line} {path} {words}: {found or output}"
+    assert output.rstrip().endswith(f"refused: {len(errors)} errors"), output[-200:]
+
+
 def test_a_dangling_cluster_is_refused(claim):
     refused(claim, lambda e: bootstrap(
         e.port("admin"), [listener(e.port("in"), [hcm(e.log, routes=[route(cluster="nobody")])])], [cluster("up", 1)],

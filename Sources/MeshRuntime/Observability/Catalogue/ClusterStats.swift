@@ -62,6 +62,8 @@ package struct ClusterStats {
     package let upstreamRqTimeout: Counter
     package let upstreamRqTotal: Counter
     package let upstreamRqTxReset: Counter
+    /// Endpoints that got the cluster's own transport socket.
+    package let defaultTransportMatches: Counter
     package let lbSubsetsActive: Gauge
     package let maxHostWeight: Gauge
     package let membershipDegraded: Gauge
@@ -153,6 +155,7 @@ package struct ClusterStats {
         upstreamRqTimeout = scope.counter("upstream_rq_timeout")
         upstreamRqTotal = scope.counter("upstream_rq_total")
         upstreamRqTxReset = scope.counter("upstream_rq_tx_reset")
+        defaultTransportMatches = scope.counter("default.total_match_count")
         lbSubsetsActive = scope.gauge("lb_subsets_active")
         maxHostWeight = scope.gauge("max_host_weight")
         membershipDegraded = scope.gauge("membership_degraded")
@@ -173,7 +176,6 @@ package struct ClusterStats {
                 "assignment_stale",
                 "assignment_timeout_received",
                 "assignment_use_cached",
-                "default.total_match_count",
                 "lb_local_cluster_not_ok",
                 "lb_recalculate_zone_structures",
                 "lb_zone_cluster_too_small",
