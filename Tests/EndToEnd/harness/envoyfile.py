@@ -4,6 +4,8 @@ TYPES = {
     "hcm": "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
     "router": "envoy.extensions.filters.http.router.v3.Router",
     "rbac": "envoy.extensions.filters.http.rbac.v3.RBAC",
+    "grpc_stats": "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig",
+    "grpc_web": "envoy.extensions.filters.http.grpc_web.v3.GrpcWeb",
     "rbac_per_route": "envoy.extensions.filters.http.rbac.v3.RBACPerRoute",
     "network_rbac": "envoy.extensions.filters.network.rbac.v3.RBAC",
     "tcp_proxy": "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
@@ -129,6 +131,12 @@ def cluster(name, *ports, **fields):
         },
         **fields,
     }
+
+
+def http2_upstream(**options):
+    """`typed_extension_protocol_options` of a cluster that speaks HTTP/2 only."""
+    explicit = {"http2_protocol_options": options}
+    return {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": typed("http_options", explicit_http_config=explicit)}
 
 
 def common_tls(certificates, name=None, trusted=None, names=None, **fields):
