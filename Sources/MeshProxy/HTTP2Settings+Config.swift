@@ -9,6 +9,7 @@ extension HTTP2Settings {
         self.init(config.http2)
         maxHeadersKB = UInt32(config.requestHeadersKilobytesMax)
         maxHeadersCount = config.protocolOptions.maxHeadersCount ?? 100
+        flushTimeout = Nanoseconds(config.streamIdleTimeout)
         if let count = Self.number(runtime, "overload.premature_reset_total_stream_count") {
             prematureResetTotalStreamCount = count
         }

@@ -248,8 +248,8 @@ struct HTTP2ConnectionTests {
             #expect(client.counts[.rxMessagingError] == 1)
             #expect(client.isClosing == !endsOnlyStream)
             let last = client.takeFrames().last
-            #expect(last?.code == HTTP2Code.protocolError.rawValue)
-            #expect(last?.kind == (endsOnlyStream ? .reset : .goAway))
+            // A stream that has ended on both sides needs no reset.
+            #expect(last?.code == (endsOnlyStream ? nil : HTTP2Code.protocolError.rawValue))
             #expect(client.codec.streamsAvailable == (endsOnlyStream ? 1024 : 0))
         }
     }
@@ -265,6 +265,20 @@ struct HTTP2ConnectionTests {
             H2.frame(.headers, flags: 4, stream: 3, block) + H2.data("abc", stream: 3, flags: 1)
         )
         #expect(other.events.last == .reset(.protocolError))
+    }
+
+    @Test func `a malformed response that goes on is reset`() {
+        var settings = HTTP2Settings()
+        settings.endsOnlyStreamOnInvalidMessage = true
+        let client = H2Client(settings)
+        let call = client.call()
+        client.receive(H2.settings() + H2.settingsAck)
+        client.takeFrames()
+        client.receive(H2.frame(.headers, flags: 4, stream: 1, H2.literal(":status", "x")))
+        #expect(call.events == [.reset(.protocolError)])
+        let last = client.takeFrames().last
+        #expect(last?.kind == .reset && last?.code == HTTP2Code.protocolError.rawValue)
+        #expect(client.ended == [true])
     }
 
     @Test func `a push is refused`() {

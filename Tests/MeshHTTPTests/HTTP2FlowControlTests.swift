@@ -171,4 +171,39 @@ struct HTTP2FlowControlTests {
         #expect(data() == [100, 100])
         #expect(server.request?.events.last == .sent)
     }
+
+    @Test func `a response is taken at once, and given up when its client's window stays closed`() {
+        var settings = HTTP2Settings()
+        settings.flushTimeout = .seconds(20)
+        let server = H2Server(settings)
+        server.greet([(4, 10)])
+        server.onEnd = { $0.respond(200, "more than ten bytes") }
+        server.receive(H2.headers(H2.get))
+        #expect(server.request?.events.last == .sent)
+        #expect(server.counts[.streamsActive] == 1 && !server.codec.isIdle)
+        server.sink.advance(.seconds(19))
+        #expect(server.takeFrames().isEmpty)
+        server.sink.advance(.seconds(1))
+        #expect(server.takeFrames().map(\.kind) == [.reset])
+        #expect(server.counts[.txFlushTimeout] == 1 && server.codec.isIdle)
+        server.receive(H2.headers(H2.get, stream: 3))
+        server.receive(H2.windowUpdate(3, 100))
+        server.sink.advance(.seconds(60))
+        #expect(server.counts[.txFlushTimeout] == 1, "what was sent in time is left alone")
+        #expect(server.request?.events.last == .sent)
+    }
+
+    @Test
+    func `a local reply is on the sink when its call returns, though it was made inside another`() {
+        let server = H2Server()
+        server.greet()
+        var written = 0
+        server.onEnd = { request in
+            request.respond(404, "not here")
+            written = server.sink.output.count
+            #expect(request.stream.bytesSent > 18)
+        }
+        server.receive(H2.headers(H2.get))
+        #expect(written > 26)
+    }
 }

@@ -58,9 +58,10 @@ package final class HTTP2ClientCodec: HTTP2Codec, ClientCodec {
     /// The peer has said whether it takes extended CONNECT (RFC 8441 §3), and does not.
     var refusesExtendedConnect: Bool {
         guard hasPeerSettings else { return false }
-        let allowed = withRaw {
-            nghttp2_session_get_remote_settings($0, NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL)
-        }
+        let allowed = nghttp2_session_get_remote_settings(
+            raw,
+            NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL
+        )
         return allowed != 1
     }
 
@@ -70,10 +71,11 @@ package final class HTTP2ClientCodec: HTTP2Codec, ClientCodec {
 
     override func settingsReceived() {
         hasPeerSettings = true
-        let allowed = withRaw {
-            nghttp2_session_get_remote_settings($0, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS)
-        }
-        guard let allowed, allowed != peerStreamsMax else { return }
+        let allowed = nghttp2_session_get_remote_settings(
+            raw,
+            NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS
+        )
+        guard allowed != peerStreamsMax else { return }
         peerStreamsMax = allowed
         owner.streamsAvailableChanged()
     }
@@ -88,21 +90,20 @@ package final class HTTP2ClientCodec: HTTP2Codec, ClientCodec {
     // MARK: Heads
 
     override func sectionBegan(_ id: Int32, _ category: nghttp2_headers_category) {
-        receiving = nil
-        receivingMap = nil
+        endSection()
         guard isAlive, let stream = stream(id) as? HTTP2ClientStream, stream.isAttached else {
             return
         }
         receiving = stream
         if stream.hasFinalHead {
             stats?.count(.trailers)
-            section.begin(.trailers)
             receivingMap = stream.trailersMap
+            section.begin(.trailers, into: stream.trailersMap)
         } else {
-            section.begin(.response)
             let map = stream.headMap
             map.removeAll()
             receivingMap = map
+            section.begin(.response, into: map)
         }
     }
 

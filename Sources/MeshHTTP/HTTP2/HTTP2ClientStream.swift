@@ -42,22 +42,20 @@ final class HTTP2ClientStream: HTTP2Stream, ClientStream {
         isEndQueued = endStream && form == .plain
         let flags = isEndQueued ? UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) : 0
         var result: Int32 = 0
-        codec.withRaw { session in
-            HTTP2FieldWriter.request(
-                head,
-                form: form,
-                borrows: codec.mayPump && codec.mayRequestNow
-            ) { fields, count in
-                result = nghttp2_submit_headers(
-                    session,
-                    flags,
-                    -1,
-                    nil,
-                    fields,
-                    count,
-                    Unmanaged.passUnretained(self).toOpaque()
-                )
-            }
+        HTTP2FieldWriter.request(
+            head,
+            form: form,
+            borrows: codec.mayPump && codec.mayRequestNow
+        ) { fields, count in
+            result = nghttp2_submit_headers(
+                codec.raw,
+                flags,
+                -1,
+                nil,
+                fields,
+                count,
+                Unmanaged.passUnretained(self).toOpaque()
+            )
         }
         guard result > 0 else { return fail(.remoteRefused, "http2.no_stream_available") }
         id = result

@@ -1,6 +1,45 @@
 import CNGHTTP2
 import MeshNet
 
+/// What one frame has brought.
+enum HTTP2Event {
+    /// Nothing, or a part of a DATA frame.
+    case none
+    case data(HTTP2Stream, endStream: Bool)
+    case section(HTTP2Stream, endStream: Bool)
+    case goAway, settings
+    case pong(UInt64)
+}
+
+/// Where frames end in the bytes received (RFC 9113 §4.1).
+struct HTTP2FrameBoundary {
+    /// Bytes of the frame's payload, or of the preface, that are still to come.
+    private var payloadLeft: Int
+    private var headerBytes = 0
+    private var length = 0
+
+    init(behindPreface: Bool) { payloadLeft = behindPreface ? 24 : 0 }
+
+    /// The end of the frame that these bytes continue, or of the bytes.
+    mutating func next(_ bytes: Bytes, _ start: Int) -> Int {
+        var at = start
+        if payloadLeft == 0 {
+            while headerBytes < 9, at < bytes.count {
+                if headerBytes < 3 { length = length << 8 | Int(bytes[at]) }
+                headerBytes += 1
+                at += 1
+            }
+            guard headerBytes == 9 else { return at }
+            payloadLeft = length
+            headerBytes = 0
+            length = 0
+        }
+        let count = min(payloadLeft, bytes.count - at)
+        payloadLeft -= count
+        return at + count
+    }
+}
+
 /// Frames as libnghttp2 reports them.
 extension HTTP2Codec {
     private static var headersType: UInt8 { UInt8(NGHTTP2_HEADERS.rawValue) }
@@ -63,14 +102,13 @@ extension HTTP2Codec {
             {
                 return fail(fault)
             }
-            stream(header.stream_id)?.countReceived(header.length + Self.frameHeaderBytes)
-            dataComplete(header.stream_id, endStream: Self.endsStream(header))
+            guard let stream = stream(header.stream_id) else { return }
+            stream.countReceived(header.length + Self.frameHeaderBytes)
+            event = .data(stream, endStream: Self.endsStream(header))
         case NGHTTP2_HEADERS.rawValue:
             guard let stream = receiving else { return }
             stream.countReceived(header.length + Self.frameHeaderBytes)
-            sectionComplete(stream, endStream: Self.endsStream(header))
-            receiving = nil
-            receivingMap = nil
+            event = .section(stream, endStream: Self.endsStream(header))
         case NGHTTP2_RST_STREAM.rawValue:
             // The close that follows tells the delegate.
             guard let stream = stream(header.stream_id) else { return }
@@ -79,15 +117,14 @@ extension HTTP2Codec {
             stats?.count(.rxReset)
         case NGHTTP2_PING.rawValue:
             guard header.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) != 0 else { return }
-            pingAcknowledged(
-                withUnsafeBytes(of: frame.pointee.ping.opaque_data) {
-                    $0.loadUnaligned(as: UInt64.self)
-                }
-            )
+            let payload = withUnsafeBytes(of: frame.pointee.ping.opaque_data) {
+                $0.loadUnaligned(as: UInt64.self)
+            }
+            event = .pong(payload)
         case NGHTTP2_GOAWAY.rawValue:
-            goAwayReceived()
+            event = .goAway
         case NGHTTP2_SETTINGS.rawValue:
-            if header.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) == 0 { settingsReceived() }
+            if header.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) == 0 { event = .settings }
         default: break
         }
     }

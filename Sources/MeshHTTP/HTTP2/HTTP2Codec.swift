@@ -4,28 +4,37 @@ import MeshNet
 /// What both ends of an HTTP/2 connection have in common: libnghttp2's session between the sink and the
 /// streams, windows, limits, keepalive, and the connection's end.
 ///
-/// libnghttp2 may not be entered from its own callbacks. So what is written while it reads is only
-/// submitted, and goes out in ``pump()`` at the end of the read; what ends while it writes is noted, and
-/// told in ``settle()``. Everywhere else a call that writes is on the sink when it returns, and borrowed
-/// bytes are copied once, into the sink. The roles are ``HTTP2ServerCodec`` and ``HTTP2ClientCodec``.
+/// libnghttp2 may not be entered from its own callbacks. So it is given one frame at a time, and what a
+/// frame has brought is noted, and told when it has returned: a delegate that answers from inside the
+/// call finds its answer on the sink, and borrowed bytes are copied once, into the sink. Likewise what
+/// ends while frames are packed is told in ``settle()``. The roles are ``HTTP2ServerCodec`` and
+/// ``HTTP2ClientCodec``.
 package class HTTP2Codec: SinkClient {
     final let sink: ByteSink
     final let settings: HTTP2Settings
     final let pool: HeaderMapPool
     final let stats: (any HTTP2Stats)?
     final let isServer: Bool
-    private var session: HTTP2Session?
+    /// libnghttp2's session.
+    final let raw: OpaquePointer
 
     /// Every stream that libnghttp2 knows or a delegate waits for, in no order.
     private(set) final var streams: [HTTP2Stream] = []
 
     // What is being read.
-    final var section = HTTP2FieldSection()
+    private final let context: UnsafeMutablePointer<HTTP2Context>
+    final var section: HTTP2FieldSection {
+        get { context.pointee.section }
+        _modify { yield &context.pointee.section }
+    }
     /// Whose header or trailer section it is, and where it goes; nil where nobody wants it.
     final var receiving: HTTP2Stream?
     final var receivingMap: HeaderMap?
     private var chunkStream: HTTP2Stream?
     private var chunk = Bytes(start: nil, count: 0)
+    /// What the frame at hand has brought.
+    final var event = HTTP2Event.none
+    private var boundary: HTTP2FrameBoundary
     private var connectionConsumed = 0
 
     // What came up while libnghttp2 was at work.
@@ -33,8 +42,9 @@ package class HTTP2Codec: SinkClient {
     private var closed: [(stream: HTTP2Stream, code: UInt32)] = []
     private var relieved: [HTTP2Stream] = []
     private var resumed: [HTTP2Stream] = []
+    /// In libnghttp2, or among the lists above.
     private var isInside = false
-    private var isSending = false
+    private var isReceiving = false
     private var needsPump = false
 
     final var inbound: HTTP2InboundLimits
@@ -42,6 +52,8 @@ package class HTTP2Codec: SinkClient {
     private var outbound = HTTP2OutboundFrames()
     private final var keepalive: HTTP2Keepalive?
     private var turnTime: Instant?
+    /// When the first stream that only waits for its client's window is given up.
+    private var flushTime: Instant?
 
     private(set) final var isOutputBlocked = false
     /// Why the connection must end; acted upon as soon as libnghttp2 has returned.
@@ -70,12 +82,16 @@ package class HTTP2Codec: SinkClient {
         self.pool = pool
         self.stats = stats
         self.isServer = isServer
+        context = .allocate(capacity: 1)
+        context.initialize(to: HTTP2Context(section: HTTP2FieldSection(settings)))
+        raw = HTTP2Session.make(settings, isServer: isServer, context: context)
+        boundary = HTTP2FrameBoundary(behindPreface: isServer)
         inbound = HTTP2InboundLimits(settings)
         now = sink.now
         if let options = settings.keepalive {
             keepalive = HTTP2Keepalive(options, seed: seed, now: now)
         }
-        session = HTTP2Session(settings, isServer: isServer, codec: self)
+        context.pointee.codec = .passUnretained(self)
         sink.client = self
         armTurn()
     }
@@ -83,6 +99,10 @@ package class HTTP2Codec: SinkClient {
     deinit {
         if sink.client === self { sink.client = nil }
         if !streams.isEmpty { stats?.change(.streamsActive, by: -streams.count) }
+        for stream in streams { stream.part() }
+        nghttp2_session_del(raw)
+        context.deinitialize(count: 1)
+        context.deallocate()
     }
 
     // MARK: Roles
@@ -109,29 +129,58 @@ package class HTTP2Codec: SinkClient {
 
     package final func received(_ bytes: Bytes) -> Int {
         guard !isDead, let base = bytes.baseAddress, bytes.count > 0 else { return bytes.count }
-        guard !isInside else { return 0 }
+        guard !isInside, !isReceiving else { return 0 }
+        isReceiving = true
         now = sink.now
         keepalive?.received(now)
-        isInside = true
-        let result =
-            withRaw { session in
-                nghttp2_session_mem_recv(
-                    session,
-                    base.assumingMemoryBound(to: UInt8.self),
-                    bytes.count
-                )
-            } ?? 0
-        deliverChunk(endStream: false)
-        isInside = false
+        let start = base.assumingMemoryBound(to: UInt8.self)
+        var at = 0
+        while at < bytes.count, isAlive {
+            let end = boundary.next(bytes, at)
+            isInside = true
+            let result = nghttp2_session_mem_recv(raw, start + at, end - at)
+            if result < 0, isAlive { failure = Self.fault(result) }
+            at = end
+            isInside = false
+            tell()
+            guard isAlive else { break }
+            isInside = true
+            settle()
+            isInside = false
+        }
+        isReceiving = false
         guard !isDead else { return bytes.count }
-        if result < 0, failure == nil { failure = Self.fault(result) }
         if connectionConsumed > 0 {
-            let count = connectionConsumed
+            nghttp2_session_consume_connection(raw, connectionConsumed)
             connectionConsumed = 0
-            withRaw { _ = nghttp2_session_consume_connection($0, count) }
         }
         pump()
         return bytes.count
+    }
+
+    /// Tells what the frame has brought.
+    private func tell() {
+        let event = event
+        self.event = .none
+        guard isAlive else { return chunkStream = nil }
+        switch event {
+        case .none:
+            deliverChunk(endStream: false)
+        case .data(let stream, let endStream):
+            if chunkStream != nil {
+                deliverChunk(endStream: endStream)
+            } else if endStream {
+                stream.receive(Bytes(start: nil, count: 0), endStream: true)
+            }
+        case .section(let stream, let endStream):
+            sectionComplete(stream, endStream: endStream)
+            endSection()
+        case .goAway: goAwayReceived()
+        case .settings: settingsReceived()
+        case .pong(let payload):
+            if payload == Self.keepalivePing { keepalive?.acknowledged(now) }
+            if payload == Self.drainPing { drainPingAcknowledged() }
+        }
     }
 
     private static func fault(_ result: Int) -> HTTP2Fault {
@@ -171,6 +220,7 @@ package class HTTP2Codec: SinkClient {
         case .giveUp: failure = .keepalive
         case .some(.none), nil: break
         }
+        if let flushTime, flushTime <= now { expireFlushes() }
         armTurn()
         if !resumed.isEmpty, failure == nil {
             isInside = true
@@ -183,10 +233,35 @@ package class HTTP2Codec: SinkClient {
     }
 
     private func armTurn() {
-        guard let wanted = keepalive?.wakeUp(after: now) else { return }
+        let ping = keepalive?.wakeUp(after: now)
+        guard let wanted = [ping, flushTime].compactMap({ $0 }).min() else { return }
         if let turnTime, turnTime > now, turnTime <= wanted { return }
         turnTime = wanted
         sink.wantTurn(at: wanted)
+    }
+
+    /// Nobody waits for this stream any more but its peer's window (envoy: tx_flush_timeout).
+    final func flushes(_ stream: HTTP2Stream) {
+        guard settings.flushTimeout > .zero else { return }
+        let deadline = sink.now + settings.flushTimeout
+        stream.flushDeadline = deadline
+        if flushTime.map({ $0 > deadline }) ?? true { flushTime = deadline }
+        now = sink.now
+        armTurn()
+    }
+
+    private func expireFlushes() {
+        flushTime = nil
+        for stream in streams {
+            guard let deadline = stream.flushDeadline, !stream.hasSentEnd else { continue }
+            if deadline <= now {
+                stats?.count(.txFlushTimeout)
+                stream.flushDeadline = nil
+                stream.submitReset(.cancel)
+            } else {
+                flushTime = min(flushTime ?? deadline, deadline)
+            }
+        }
     }
 
     /// A stream opens on a connection that may have died unnoticed.
@@ -230,15 +305,11 @@ package class HTTP2Codec: SinkClient {
     final func streamClosed(_ id: Int32, _ code: UInt32) {
         guard let stream = stream(id) else { return }
         stream.isClosedOnWire = true
-        if isSending {
-            closed.append((stream, code))
-        } else {
-            stream.closedOnWire(code)
-        }
+        closed.append((stream, code))
     }
 
     final func stream(_ id: Int32) -> HTTP2Stream? {
-        withRaw { HTTP2Stream.of(nghttp2_session_get_stream_user_data($0, id)) } ?? nil
+        HTTP2Stream.of(nghttp2_session_get_stream_user_data(raw, id))
     }
 
     // MARK: Writing
@@ -271,20 +342,16 @@ package class HTTP2Codec: SinkClient {
     private func send() {
         guard failure == nil else { return }
         let before = sink.output.count
-        isSending = true
-        withRaw { session in
-            while true {
-                var start: UnsafePointer<UInt8>?
-                let count = nghttp2_session_mem_send(session, &start)
-                guard count > 0, let start else {
-                    if count < 0, failure == nil { failure = Self.fault(count) }
-                    break
-                }
-                sink.output.append(Bytes(start: start, count: count))
-                outbound.wrote(count, isControl: Self.isControl(start, count))
+        while true {
+            var start: UnsafePointer<UInt8>?
+            let count = nghttp2_session_mem_send(raw, &start)
+            guard count > 0, let start else {
+                if count < 0, failure == nil { failure = Self.fault(count) }
+                break
             }
+            sink.output.append(Bytes(start: start, count: count))
+            outbound.wrote(count, isControl: Self.isControl(start, count))
         }
-        isSending = false
         if sink.output.count != before { sink.outputGrew() }
     }
 
@@ -305,23 +372,26 @@ package class HTTP2Codec: SinkClient {
         inbound.dataFramesSent &+= 1
     }
 
-    /// Tells what came up while frames were packed.
+    /// Tells what came up while frames were packed. Telling may add to the lists.
     private func settle() {
-        while !ended.isEmpty, !isDead {
-            let batch = ended
-            ended.removeAll(keepingCapacity: true)
-            for stream in batch { stream.sendingEnded() }
+        var at = 0
+        while at < ended.count, !isDead {
+            ended[at].sendingEnded()
+            at += 1
         }
-        while !relieved.isEmpty, !isDead {
-            let batch = relieved
-            relieved.removeAll(keepingCapacity: true)
-            for stream in batch { stream.updateBlocked() }
+        if at > 0 { ended.removeAll(keepingCapacity: true) }
+        at = 0
+        while at < relieved.count, !isDead {
+            relieved[at].updateBlocked()
+            at += 1
         }
-        while !closed.isEmpty, !isDead {
-            let batch = closed
-            closed.removeAll(keepingCapacity: true)
-            for (stream, code) in batch { stream.closedOnWire(code) }
+        if at > 0 { relieved.removeAll(keepingCapacity: true) }
+        at = 0
+        while at < closed.count, !isDead {
+            closed[at].stream.closedOnWire(closed[at].code)
+            at += 1
         }
+        if at > 0 { closed.removeAll(keepingCapacity: true) }
     }
 
     private func checkOutbound() {
@@ -335,62 +405,33 @@ package class HTTP2Codec: SinkClient {
 
     final func ping(_ payload: UInt64) {
         withUnsafeBytes(of: payload) { bytes in
-            withRaw {
-                _ = nghttp2_submit_ping(
-                    $0,
-                    0,
-                    bytes.assumingMemoryBound(to: UInt8.self).baseAddress
-                )
-            }
+            _ = nghttp2_submit_ping(
+                raw,
+                0,
+                bytes.assumingMemoryBound(to: UInt8.self).baseAddress
+            )
         }
-    }
-
-    final func pingAcknowledged(_ payload: UInt64) {
-        if payload == Self.keepalivePing { keepalive?.acknowledged(now) }
-        if payload == Self.drainPing { drainPingAcknowledged() }
-    }
-
-    /// Calls with the session, for as long as there is one.
-    @discardableResult
-    final func withRaw<Result>(_ body: (OpaquePointer) -> Result) -> Result? {
-        guard let raw = session?.raw else { return nil }
-        return body(raw)
     }
 
     // MARK: Reading
 
-    final func field(
-        _ name: UnsafePointer<UInt8>,
-        _ nameLength: Int,
-        _ value: UnsafePointer<UInt8>,
-        _ valueLength: Int
-    ) {
-        guard let map = receivingMap else { return }
-        section.read(name, nameLength, value, valueLength, into: map, settings)
+    final func endSection() {
+        section.end()
+        receiving = nil
+        receivingMap = nil
     }
 
-    /// Bytes of a DATA frame, kept until its end is in sight: the peer's END_STREAM travels with them.
+    /// Bytes of a DATA frame, kept until libnghttp2 returns: the peer's END_STREAM travels with them.
     final func chunkReceived(_ id: Int32, _ bytes: Bytes) {
-        deliverChunk(endStream: false)
         connectionConsumed += bytes.count
         chunkStream = stream(id)
         chunk = bytes
     }
 
-    final func deliverChunk(endStream: Bool) {
+    private func deliverChunk(endStream: Bool) {
         guard let stream = chunkStream else { return }
         chunkStream = nil
-        guard isAlive else { return }
         stream.receive(chunk, endStream: endStream)
-    }
-
-    /// A DATA frame is complete.
-    final func dataComplete(_ id: Int32, endStream: Bool) {
-        if chunkStream != nil {
-            deliverChunk(endStream: endStream)
-        } else if endStream {
-            stream(id)?.receive(Bytes(start: nil, count: 0), endStream: true)
-        }
     }
 
     final func sendingEnded(of stream: HTTP2Stream) { ended.append(stream) }
@@ -419,7 +460,7 @@ package class HTTP2Codec: SinkClient {
 
     /// By hand: libnghttp2 does not write after it, or we, have given a session up.
     private func writeGoAway(_ code: HTTP2ErrorCode) {
-        let last = withRaw { nghttp2_session_get_last_proc_stream_id($0) } ?? 0
+        let last = nghttp2_session_get_last_proc_stream_id(raw)
         // Length 8, type 7, no flags, stream 0.
         for byte: UInt8 in [0, 0, 8, 7, 0, 0, 0, 0, 0] { sink.output.append(byte: byte) }
         for word in [UInt32(bitPattern: last), code.rawValue] {

@@ -7,7 +7,7 @@ package enum HTTP2Counter: UInt8, CaseIterable, Sendable {
     case keepaliveTimeout
     case outboundControlFlood, outboundFlood
     case rxMessagingError, rxReset, txReset
-    case streamRefusedErrors, trailers
+    case streamRefusedErrors, trailers, txFlushTimeout
     /// The client reset too many requests too early (CVE-2023-44487); Envoy counts it as
     /// `downstream_rq_too_many_premature_resets` of the connection manager.
     case prematureResetsFlood
@@ -35,6 +35,7 @@ package enum HTTP2Counter: UInt8, CaseIterable, Sendable {
         case .txReset: "tx_reset"
         case .streamRefusedErrors: "stream_refused_errors"
         case .trailers: "trailers"
+        case .txFlushTimeout: "tx_flush_timeout"
         case .prematureResetsFlood: "premature_resets_flood"
         case .inboundResetFramesFlood: "inbound_reset_frames_flood"
         case .inboundContinuationFramesFlood: "inbound_continuation_frames_flood"

@@ -14,15 +14,29 @@ struct HTTP2FieldSection {
     private(set) var contentLength: UInt64?
     private var hasRegular = false
     private var cookies = 0
+    private let bytesMax: Int
+    private let fieldsMax: Int
+    /// Where the fields go; not retained. Nil where nobody wants them.
+    private var target: Unmanaged<HeaderMap>?
 
-    mutating func begin(_ kind: Kind) {
+    init(_ settings: HTTP2Settings) {
+        bytesMax = settings.headBytesMax
+        fieldsMax = settings.fieldsMax
+    }
+
+    /// - Parameter map: outlives the section.
+    mutating func begin(_ kind: Kind, into map: HeaderMap) {
         self.kind = kind
+        target = .passUnretained(map)
         fault = nil
         pseudo = 0
         contentLength = nil
         hasRegular = false
         cookies = 0
     }
+
+    /// What follows is nobody's.
+    mutating func end() { target = nil }
 
     func has(_ header: KnownHeader) -> Bool { pseudo & (1 << header.rawValue) != 0 }
 
@@ -44,11 +58,22 @@ struct HTTP2FieldSection {
         _ name: UnsafeRawPointer,
         _ nameLength: Int,
         _ value: UnsafeRawPointer,
-        _ valueLength: Int,
-        into map: HeaderMap,
-        _ settings: HTTP2Settings
+        _ valueLength: Int
     ) {
-        guard fault == nil else { return }
+        guard fault == nil, let target else { return }
+        // Reference counting would cost more than the field.
+        target._withUnsafeGuaranteedRef { map in
+            read(name, nameLength, value, valueLength, into: map)
+        }
+    }
+
+    private mutating func read(
+        _ name: UnsafeRawPointer,
+        _ nameLength: Int,
+        _ value: UnsafeRawPointer,
+        _ valueLength: Int,
+        into map: HeaderMap
+    ) {
         guard nameLength > 0, nameLength <= HeaderMap.nameLengthMax else { return refuse(.field) }
         let known = map.knownTable.find(name, nameLength)
         if name.load(as: UInt8.self) == 0x3A {
@@ -75,8 +100,7 @@ struct HTTP2FieldSection {
                         value,
                         valueLength,
                         KnownHeader.authority.rawValue,
-                        map,
-                        settings
+                        map
                     )
                 case .contentLength:
                     guard contentLength == nil, let length = HTTP1Framing.length(bytes) else {
@@ -87,7 +111,7 @@ struct HTTP2FieldSection {
                 }
             }
         }
-        append(name, nameLength, value, valueLength, known, map, settings)
+        append(name, nameLength, value, valueLength, known, map)
     }
 
     private mutating func append(
@@ -96,15 +120,14 @@ struct HTTP2FieldSection {
         _ value: UnsafeRawPointer,
         _ valueLength: Int,
         _ known: UInt8,
-        _ map: HeaderMap,
-        _ settings: HTTP2Settings
+        _ map: HeaderMap
     ) {
         if known == KnownHeader.cookie.rawValue { cookies += 1 }
-        guard map.byteSize + nameLength + valueLength <= settings.headBytesMax else {
+        guard map.byteSize + nameLength + valueLength <= bytesMax else {
             return refuse(.headTooLarge)
         }
         guard map.entryCount < HTTP2Settings.entriesMax,
-            map.count - max(0, cookies - 1) < settings.fieldsMax
+            map.count - max(0, cookies - 1) < fieldsMax
         else { return refuse(.tooManyFields) }
         guard map.appendWire(name, nameLength, value, valueLength, known: known) else {
             return refuse(.field)

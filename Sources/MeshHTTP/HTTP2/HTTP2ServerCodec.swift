@@ -44,29 +44,26 @@ package final class HTTP2ServerCodec: HTTP2Codec, ServerCodec {
     // MARK: Heads
 
     override func sectionBegan(_ id: Int32, _ category: nghttp2_headers_category) {
-        receiving = nil
-        receivingMap = nil
+        endSection()
         guard isAlive else { return }
         if category == NGHTTP2_HCAT_REQUEST {
             let stream = HTTP2ServerStream(id: id, codec: self)
             closedStreams.opened(id)
             add(stream)
-            withRaw { session in
-                _ = nghttp2_session_set_stream_user_data(
-                    session,
-                    id,
-                    Unmanaged.passUnretained(stream).toOpaque()
-                )
-            }
-            section.begin(.request)
+            _ = nghttp2_session_set_stream_user_data(
+                raw,
+                id,
+                Unmanaged.passUnretained(stream).toOpaque()
+            )
             receiving = stream
             receivingMap = stream.headMap
+            section.begin(.request, into: stream.headMap)
             stream.application = owner.openStream(stream)
         } else if let stream = stream(id) {
             stats?.count(.trailers)
-            section.begin(.trailers)
             receiving = stream
             receivingMap = stream.trailersMap
+            section.begin(.trailers, into: stream.trailersMap)
         }
     }
 
@@ -162,7 +159,7 @@ package final class HTTP2ServerCodec: HTTP2Codec, ServerCodec {
         switch drain {
         case .none:
             drain = .warned
-            withRaw { _ = nghttp2_submit_shutdown_notice($0) }
+            _ = nghttp2_submit_shutdown_notice(raw)
             stats?.count(.goawayGracefulSent)
             pump()
         case .warned:
@@ -184,16 +181,14 @@ package final class HTTP2ServerCodec: HTTP2Codec, ServerCodec {
 
     private func sendLastGoAway() {
         drain = .last
-        withRaw { session in
-            _ = nghttp2_submit_goaway(
-                session,
-                0,
-                nghttp2_session_get_last_proc_stream_id(session),
-                NGHTTP2_NO_ERROR.rawValue,
-                nil,
-                0
-            )
-        }
+        _ = nghttp2_submit_goaway(
+            raw,
+            0,
+            nghttp2_session_get_last_proc_stream_id(raw),
+            NGHTTP2_NO_ERROR.rawValue,
+            nil,
+            0
+        )
         stats?.count(.goawaySent)
         pump()
     }

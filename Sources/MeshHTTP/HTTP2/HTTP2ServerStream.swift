@@ -55,28 +55,32 @@ final class HTTP2ServerStream: HTTP2Stream, ServerStream {
 
     private func submit(_ head: HeaderMap, status: Int, endStream: Bool) {
         guard let codec else { return }
-        codec.withRaw { session in
-            HTTP2FieldWriter.response(head, status: status, borrows: codec.mayPump) {
+        HTTP2FieldWriter.response(head, status: status, borrows: codec.mayPump) {
+            fields,
+            count in
+            _ = nghttp2_submit_headers(
+                codec.raw,
+                endStream ? UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) : 0,
+                id,
+                nil,
                 fields,
-                count in
-                _ = nghttp2_submit_headers(
-                    session,
-                    endStream ? UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) : 0,
-                    id,
-                    nil,
-                    fields,
-                    count,
-                    nil
-                )
-            }
+                count,
+                nil
+            )
         }
         codec.pump()
+        if endStream { endTaken() }
+    }
+
+    /// The response was taken; what the client's window does not let through yet is the codec's to send.
+    override func endTaken() {
+        guard let application else { return }
+        self.application = nil
+        if !hasSentEnd { codec?.flushes(self) }
+        application.responseSent()
     }
 
     override func sendingEnded() {
-        let application = application
-        self.application = nil
-        application?.responseSent()
         // The rest of the request is not wanted (RFC 9113 §8.1).
         if !hasPeerEnded { submitReset(.noError) }
     }
@@ -99,6 +103,8 @@ final class HTTP2ServerStream: HTTP2Stream, ServerStream {
     }
 
     override func ended(_ code: UInt32) {
+        // In order: whoever is writing the response is told when it was taken.
+        guard !hasSentEnd || isResetByPeer else { return }
         let application = application
         self.application = nil
         if isResetByPeer {

@@ -1,12 +1,14 @@
 import CNGHTTP2
 import MeshNet
 
-/// One libnghttp2 session: made for a codec, which all its callbacks lead to.
-struct HTTP2Session: ~Copyable {
-    let raw: OpaquePointer
-
-    /// - Parameter codec: outlives the session.
-    init(_ settings: HTTP2Settings, isServer: Bool, codec: HTTP2Codec) {
+/// Makes libnghttp2's sessions; the codec deletes its own.
+enum HTTP2Session {
+    /// - Parameter context: outlives the session.
+    static func make(
+        _ settings: HTTP2Settings,
+        isServer: Bool,
+        context: UnsafeMutablePointer<HTTP2Context>
+    ) -> OpaquePointer {
         var option: OpaquePointer?
         guard nghttp2_option_new(&option) == 0, let option else { fatalError("out of memory") }
         defer { nghttp2_option_del(option) }
@@ -25,20 +27,21 @@ struct HTTP2Session: ~Copyable {
         nghttp2_option_set_peer_max_concurrent_streams(option, settings.maxConcurrentStreams)
 
         var session: OpaquePointer?
-        let user = Unmanaged.passUnretained(codec).toOpaque()
         let callbacks = HTTP2Callbacks.shared.raw
         let result =
             isServer
-            ? nghttp2_session_server_new2(&session, callbacks, user, option)
-            : nghttp2_session_client_new2(&session, callbacks, user, option)
+            ? nghttp2_session_server_new2(&session, callbacks, context, option)
+            : nghttp2_session_client_new2(&session, callbacks, context, option)
         guard result == 0, let session else { fatalError("out of memory") }
-        raw = session
-        submit(settings, isServer: isServer)
+        submit(settings, to: session, isServer: isServer)
+        return session
     }
 
-    deinit { nghttp2_session_del(raw) }
-
-    private func submit(_ settings: HTTP2Settings, isServer: Bool) {
+    private static func submit(
+        _ settings: HTTP2Settings,
+        to session: OpaquePointer,
+        isServer: Bool
+    ) {
         withUnsafeTemporaryAllocation(of: nghttp2_settings_entry.self, capacity: 4) { entries in
             var count = 0
             func add(_ id: nghttp2_settings_id, _ value: UInt32) {
@@ -56,10 +59,10 @@ struct HTTP2Session: ~Copyable {
                 add(NGHTTP2_SETTINGS_ENABLE_PUSH, 0)
             }
             add(NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, settings.initialStreamWindowBytes)
-            nghttp2_submit_settings(raw, 0, entries.baseAddress, count)
+            nghttp2_submit_settings(session, 0, entries.baseAddress, count)
         }
         nghttp2_session_set_local_window_size(
-            raw,
+            session,
             0,
             0,
             Int32(clamping: settings.initialConnectionWindowBytes)
@@ -100,8 +103,9 @@ struct HTTP2Callbacks: @unchecked Sendable {
             valueLength,
             _,
             user in
-            guard let name, let value, let codec = HTTP2Codec.of(user) else { return Self.failed }
-            codec.field(name, nameLength, value, valueLength)
+            guard let name, let value, let user else { return Self.failed }
+            let context = user.assumingMemoryBound(to: HTTP2Context.self)
+            context.pointee.section.read(name, nameLength, value, valueLength)
             return 0
         }
         nghttp2_session_callbacks_set_on_data_chunk_recv_callback(table) {
@@ -165,9 +169,16 @@ struct HTTP2Callbacks: @unchecked Sendable {
     }
 }
 
+/// What libnghttp2's callbacks get: the codec, and beside it what each field needs, without reference
+/// counting on the way.
+struct HTTP2Context {
+    var codec: Unmanaged<HTTP2Codec>?
+    var section: HTTP2FieldSection
+}
+
 extension HTTP2Codec {
     static func of(_ user: UnsafeMutableRawPointer?) -> HTTP2Codec? {
-        user.map { Unmanaged<HTTP2Codec>.fromOpaque($0).takeUnretainedValue() }
+        user?.assumingMemoryBound(to: HTTP2Context.self).pointee.codec?.takeUnretainedValue()
     }
 }
 

@@ -43,6 +43,9 @@ package struct HTTP2Settings: Sendable {
     /// (envoy: override_stream_error_on_invalid_http_message).
     package var endsOnlyStreamOnInvalidMessage = false
     package var keepalive: Keepalive?
+    /// How long the rest of a response may wait for its client's window once nobody else waits for it;
+    /// zero for ever (envoy: stream_idle_timeout).
+    package var flushTimeout = Nanoseconds.seconds(300)
 
     /// Largest header section in KiB, names and values (envoy: max_request_headers_kb).
     package var maxHeadersKB: UInt32 = 60

@@ -36,7 +36,6 @@ package class HTTP2Stream {
     final var isResetByPeer = false
     /// libnghttp2 has forgotten it.
     final var isClosedOnWire = false
-    private final var closeCode: UInt32 = 0
 
     // Sending.
     /// The bytes of the call under way.
@@ -54,6 +53,10 @@ package class HTTP2Stream {
     final var isEndQueued = false
     /// Our END_STREAM is on the sink.
     final var hasSentEnd = false
+    /// RST_STREAM was submitted: nothing more is sent.
+    private final var isGivenUp = false
+    /// When what still waits for the peer's window is given up; nil while somebody else looks after it.
+    final var flushDeadline: Instant?
 
     package private(set) final var bytesReceived: UInt64 = 0
     package private(set) final var bytesSent: UInt64 = 0
@@ -86,6 +89,8 @@ package class HTTP2Stream {
     func deliver(_ bytes: Bytes, endStream: Bool) {}
     func deliver(trailers: HeaderMap) {}
     func deliver(isBlocked: Bool) {}
+    /// The last of what is to be sent was taken.
+    func endTaken() {}
     /// Our END_STREAM is on the sink.
     func sendingEnded() {}
     /// libnghttp2 has forgotten it; the delegate hears what it has not heard yet.
@@ -156,7 +161,7 @@ package class HTTP2Stream {
     /// Gives the peer its window back.
     private func consume(_ count: Int) {
         guard count > 0, !isClosedOnWire, !hasPeerEnded, let codec else { return }
-        codec.withRaw { _ = nghttp2_session_consume_stream($0, id, count) }
+        _ = nghttp2_session_consume_stream(codec.raw, id, count)
     }
 
     package final func pauseReading() { pauses += 1 }
@@ -206,7 +211,6 @@ package class HTTP2Stream {
 
     /// libnghttp2 has forgotten it. A message that came whole but is still held stays to be delivered.
     final func closedOnWire(_ code: UInt32) {
-        closeCode = code
         if isAttached, hasPeerEnded, !isResetByPeer, !held.isEmpty || isEndHeld || areTrailersHeld {
             return
         }
@@ -231,7 +235,7 @@ package class HTTP2Stream {
             codec.pump()
         }
         reportWaiting()
-        updateBlocked()
+        if endStream { endTaken() } else { updateBlocked() }
     }
 
     package final func sendTrailers(_ map: HeaderMap) {
@@ -250,21 +254,20 @@ package class HTTP2Stream {
             offerData(codec)
         }
         codec.pump()
+        endTaken()
     }
 
     private func submit(trailers map: HeaderMap, _ codec: HTTP2Codec, borrows: Bool) {
-        codec.withRaw { session in
-            HTTP2FieldWriter.trailers(map, borrows: borrows) { fields, count in
-                _ = nghttp2_submit_headers(
-                    session,
-                    UInt8(NGHTTP2_FLAG_END_STREAM.rawValue),
-                    id,
-                    nil,
-                    fields,
-                    count,
-                    nil
-                )
-            }
+        HTTP2FieldWriter.trailers(map, borrows: borrows) { fields, count in
+            _ = nghttp2_submit_headers(
+                codec.raw,
+                UInt8(NGHTTP2_FLAG_END_STREAM.rawValue),
+                id,
+                nil,
+                fields,
+                count,
+                nil
+            )
         }
     }
 
@@ -281,18 +284,16 @@ package class HTTP2Stream {
         if !hasDataItem {
             hasDataItem = true
             let user = Unmanaged.passUnretained(self).toOpaque()
-            codec.withRaw { session in
-                var provider = nghttp2_data_provider(
-                    source: nghttp2_data_source(ptr: user),
-                    read_callback: HTTP2Callbacks.readData
-                )
-                _ = nghttp2_submit_data(
-                    session,
-                    UInt8(NGHTTP2_FLAG_END_STREAM.rawValue),
-                    id,
-                    &provider
-                )
-            }
+            var provider = nghttp2_data_provider(
+                source: nghttp2_data_source(ptr: user),
+                read_callback: HTTP2Callbacks.readData
+            )
+            _ = nghttp2_submit_data(
+                codec.raw,
+                UInt8(NGHTTP2_FLAG_END_STREAM.rawValue),
+                id,
+                &provider
+            )
         } else {
             resumeData()
         }
@@ -302,7 +303,7 @@ package class HTTP2Stream {
         guard isDeferred, !isClosedOnWire, let codec else { return }
         guard !waiting.isEmpty || !borrowed.isEmpty || isEndQueued else { return }
         isDeferred = false
-        codec.withRaw { _ = nghttp2_session_resume_data($0, id) }
+        _ = nghttp2_session_resume_data(codec.raw, id)
     }
 
     /// How much of the next DATA frame there is, and whether it is the last (libnghttp2's read callback).
@@ -341,7 +342,7 @@ package class HTTP2Stream {
     }
 
     private func keepBorrowed() {
-        if codec != nil, isAttached { waiting.append(borrowed) }
+        if codec != nil, !isGivenUp { waiting.append(borrowed) }
         borrowed = Bytes(start: nil, count: 0)
     }
 
@@ -369,11 +370,12 @@ package class HTTP2Stream {
 
     /// Tells the peer; the delegate is the caller's business.
     final func submitReset(_ code: HTTP2ErrorCode) {
-        guard let codec, !isClosedOnWire else { return }
+        guard let codec, !isClosedOnWire, !isGivenUp else { return }
+        isGivenUp = true
         waiting.release()
         held.release()
         reportWaiting()
-        codec.withRaw { _ = nghttp2_submit_rst_stream($0, 0, id, code.rawValue) }
+        _ = nghttp2_submit_rst_stream(codec.raw, 0, id, code.rawValue)
         codec.pump()
     }
 }
