@@ -119,6 +119,11 @@ package final class HTTPConnectionManager: ConnectionDelegate, ServerCodecDelega
         connection?.closeAfterFlush()
     }
 
+    package func connectionRefused(_ error: CodecError) {
+        if error.isProtocolError { settings.stats.downstreamCxProtocolError.add() }
+        worker.log.debug(.http, "connection refused: \(error.reason)")
+    }
+
     // MARK: Streams
 
     /// Whether the response on this stream is the connection's last.
@@ -171,15 +176,18 @@ package final class HTTPConnectionManager: ConnectionDelegate, ServerCodecDelega
             beginDrainSequence()
         default:
             timer = .none
+            if version == .http2 { codec?.startDrain() }
             if streams == 0 { close() }
         }
     }
 
     /// As Envoy ends an idle or over-aged connection: for a while a request that is already on its way
     /// is still served, with `connection: close`, then the connection is closed (envoy: drain_timeout).
+    /// Over HTTP/2 a GOAWAY says so at once.
     private func beginDrainSequence() {
         guard case .none = drain else { return }
         drain = .draining
+        if version == .http2 { codec?.startDrain() }
         loop.cancel(&timer)
         timer = loop.arm(self, Timer.drain, after: settings.drainTimeout)
     }

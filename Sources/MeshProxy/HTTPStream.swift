@@ -269,11 +269,18 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
             if info.responseCodeDetails.isEmpty {
                 info.responseCodeDetails = "downstream_remote_disconnect"
             }
-        } else {
+        } else if !info.flags.contains(.downstreamProtocolError) {
             info.flags.insert(.downstreamRemoteReset)
         }
         settings.stats.downstreamRqRxReset.add()
         finish()
+    }
+
+    package func requestRefused(_ error: CodecError) {
+        guard !isFinished else { return }
+        if error.isProtocolError { info.flags.insert(.downstreamProtocolError) }
+        info.responseCodeDetails = error.details.description
+        requestReset(.protocolError)
     }
 
     /// Pauses the client's sending; counted.
@@ -410,7 +417,7 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
             return abortResponse(.localReset)
         }
         router?.abandon()
-        if reply.closesConnection { wire.closeAfterResponse() }
+        if reply.closesConnection, wire.version != .http2 { wire.closeAfterResponse() }
         let taken = worker.headers.take()
         let head = taken.takeUnretainedValue()
         var body = ByteBuffer()

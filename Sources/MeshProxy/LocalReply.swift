@@ -10,6 +10,8 @@ package struct LocalReply {
     /// `%RESPONSE_CODE_DETAILS%`.
     package var detailsText: String
     package var flags: ResponseFlags
+    /// Not over HTTP/2: where streams share the connection, one that went wrong is no reason to end the
+    /// others'.
     package var closesConnection: Bool
     /// `location` of a redirect.
     package var location: String?

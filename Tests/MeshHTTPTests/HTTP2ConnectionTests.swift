@@ -58,9 +58,10 @@ struct HTTP2ConnectionTests {
             request.respond()
         }
         server.greet()
-        server.receive(H2.headers(H2.get))
-        #expect(server.answers.map(\.kind).contains(.goAway))
-        #expect(server.request?.events.last == .sent && !server.isClosing)
+        server.receive(H2.headers(H2.get) + H2.headers(H2.get, stream: 3))
+        let notices = server.answers.filter { $0.kind == .goAway }
+        #expect(notices.map(\.payload) == [H2.word(0x7FFF_FFFF) + H2.word(0)])
+        #expect(server.requests.allSatisfy { $0.events.last == .sent } && !server.isClosing)
     }
 
     // MARK: The client and GOAWAY
@@ -289,6 +290,38 @@ struct HTTP2ConnectionTests {
             H2.frame(.pushPromise, flags: 4, stream: 1, [0, 0, 0, 2] + H2.block(H2.get))
         )
         #expect(client.isClosing)
+    }
+
+    @Test func `an early response to a request that is at hand whole needs no reset`() {
+        let server = H2Server()
+        server.onHead = { request, _ in request.respond(413) }
+        server.greet()
+        server.receive(
+            H2.headers(H2.post, flags: H2.endHeaders) + H2.data("rest") + H2.headers([("x", "y")])
+        )
+        #expect(server.answers.map(\.kind) == [.headers])
+        #expect(server.counts[.streamsActive] == 0)
+        server.receive(H2.headers(H2.post, stream: 3, flags: H2.endHeaders))
+        #expect(server.answers.map(\.kind) == [.headers, .headers, .reset])
+        #expect(server.answers.last?.code == HTTP2Code.noError.rawValue)
+    }
+
+    @Test func `a client that has said GOAWAY is told which of its requests were served`() {
+        let server = H2Server()
+        server.greet()
+        server.onEnd = { _ in }
+        server.receive(H2.headers(H2.get))
+        server.receive(H2.goAway(last: 0))
+        #expect(!server.isClosing)
+        server.request?.respond()
+        server.takeFrames()
+        #expect(server.answers.map(\.kind) == [.headers, .goAway] && server.closes == 1)
+        #expect(server.answers.last?.payload == H2.word(1) + H2.word(0))
+        let other = H2Server()
+        other.greet()
+        other.receive(H2.goAway(last: 0) + H2.headers(H2.get))
+        #expect(other.requests.isEmpty && other.closes == 1)
+        #expect(other.answers.last?.payload == H2.word(0) + H2.word(0))
     }
 
     // MARK: Keepalive

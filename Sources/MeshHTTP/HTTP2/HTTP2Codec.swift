@@ -42,9 +42,10 @@ package class HTTP2Codec: SinkClient {
     private var closed: [(stream: HTTP2Stream, code: UInt32)] = []
     private var relieved: [HTTP2Stream] = []
     private var resumed: [HTTP2Stream] = []
+    private var early: [HTTP2ServerStream] = []
     /// In libnghttp2, or among the lists above.
     private var isInside = false
-    private var isReceiving = false
+    private(set) final var isReceiving = false
     private var needsPump = false
 
     final var inbound: HTTP2InboundLimits
@@ -150,6 +151,11 @@ package class HTTP2Codec: SinkClient {
         }
         isReceiving = false
         guard !isDead else { return bytes.count }
+        if !early.isEmpty {
+            let streams = early
+            early.removeAll(keepingCapacity: true)
+            for stream in streams { stream.resetRest() }
+        }
         if connectionConsumed > 0 {
             nghttp2_session_consume_connection(raw, connectionConsumed)
             connectionConsumed = 0
@@ -299,6 +305,9 @@ package class HTTP2Codec: SinkClient {
         resumed.append(stream)
         sink.wantTurn()
     }
+
+    /// The response has ended before its request, of which more may be among the bytes at hand.
+    final func endedEarly(_ stream: HTTP2ServerStream) { early.append(stream) }
 
     final func relieve(_ stream: HTTP2Stream) { relieved.append(stream) }
 
@@ -459,7 +468,7 @@ package class HTTP2Codec: SinkClient {
     }
 
     /// By hand: libnghttp2 does not write after it, or we, have given a session up.
-    private func writeGoAway(_ code: HTTP2ErrorCode) {
+    final func writeGoAway(_ code: HTTP2ErrorCode) {
         let last = nghttp2_session_get_last_proc_stream_id(raw)
         // Length 8, type 7, no flags, stream 0.
         for byte: UInt8 in [0, 0, 8, 7, 0, 0, 0, 0, 0] { sink.output.append(byte: byte) }

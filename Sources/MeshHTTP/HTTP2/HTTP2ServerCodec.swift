@@ -50,7 +50,7 @@ package final class HTTP2ServerCodec: HTTP2Codec, ServerCodec {
             let stream = HTTP2ServerStream(id: id, codec: self)
             closedStreams.opened(id)
             add(stream)
-            _ = nghttp2_session_set_stream_user_data(
+            nghttp2_session_set_stream_user_data(
                 raw,
                 id,
                 Unmanaged.passUnretained(stream).toOpaque()
@@ -116,6 +116,8 @@ package final class HTTP2ServerCodec: HTTP2Codec, ServerCodec {
 
     override func closesWhenEmpty() -> Bool {
         guard hasPeerEnded || hasPeerSaidGoodbye || drain == .last else { return false }
+        // Requests that came behind the client's own GOAWAY were not looked at.
+        if hasPeerSaidGoodbye, drain != .last { writeGoAway(.noError) }
         owner.closeAfterFlush()
         return true
     }
@@ -155,18 +157,16 @@ package final class HTTP2ServerCodec: HTTP2Codec, ServerCodec {
     /// RFC 9113 §6.8: first a GOAWAY that refuses nothing, and after a round trip, when the client has
     /// heard it, the one that names the last stream.
     package func startDrain() {
-        guard isAlive else { return }
-        switch drain {
-        case .none:
-            drain = .warned
-            _ = nghttp2_submit_shutdown_notice(raw)
-            stats?.count(.goawayGracefulSent)
-            pump()
-        case .warned:
-            sendLastGoAway()
-        case .last:
-            break
-        }
+        if drain == .warned { sendLastGoAway() } else { warn() }
+    }
+
+    /// Begins a drain, where none is under way.
+    func warn() {
+        guard isAlive, drain == .none else { return }
+        drain = .warned
+        nghttp2_submit_shutdown_notice(raw)
+        stats?.count(.goawayGracefulSent)
+        pump()
     }
 
     /// The PING that measures the round trip follows the warning: submitted together with it, it would
@@ -180,8 +180,9 @@ package final class HTTP2ServerCodec: HTTP2Codec, ServerCodec {
     }
 
     private func sendLastGoAway() {
+        guard isAlive else { return }
         drain = .last
-        _ = nghttp2_submit_goaway(
+        nghttp2_submit_goaway(
             raw,
             0,
             nghttp2_session_get_last_proc_stream_id(raw),

@@ -81,11 +81,16 @@ final class HTTP2ServerStream: HTTP2Stream, ServerStream {
     }
 
     override func sendingEnded() {
-        // The rest of the request is not wanted (RFC 9113 §8.1).
+        // The rest of the request is not wanted (RFC 9113 §8.1), unless it is at hand anyway.
+        guard !hasPeerEnded, let codec else { return }
+        if codec.isReceiving { codec.endedEarly(self) } else { resetRest() }
+    }
+
+    func resetRest() {
         if !hasPeerEnded { submitReset(.noError) }
     }
 
-    func closeAfterResponse() { (codec as? HTTP2ServerCodec)?.startDrain() }
+    func closeAfterResponse() { (codec as? HTTP2ServerCodec)?.warn() }
 
     // MARK: End
 

@@ -125,7 +125,11 @@ package class HTTP2Stream {
     // MARK: Receiving
 
     final func receive(_ bytes: Bytes, endStream: Bool) {
-        guard let codec, isAttached, !hasPeerEnded else { return }
+        guard let codec, !hasPeerEnded else { return }
+        guard isAttached else {
+            hasPeerEnded = endStream
+            return
+        }
         if let remaining = bodyRemaining {
             guard UInt64(bytes.count) <= remaining,
                 !endStream || UInt64(bytes.count) == remaining
@@ -161,7 +165,7 @@ package class HTTP2Stream {
     /// Gives the peer its window back.
     private func consume(_ count: Int) {
         guard count > 0, !isClosedOnWire, !hasPeerEnded, let codec else { return }
-        _ = nghttp2_session_consume_stream(codec.raw, id, count)
+        nghttp2_session_consume_stream(codec.raw, id, count)
     }
 
     package final func pauseReading() { pauses += 1 }
@@ -288,7 +292,7 @@ package class HTTP2Stream {
                 source: nghttp2_data_source(ptr: user),
                 read_callback: HTTP2Callbacks.readData
             )
-            _ = nghttp2_submit_data(
+            nghttp2_submit_data(
                 codec.raw,
                 UInt8(NGHTTP2_FLAG_END_STREAM.rawValue),
                 id,
@@ -303,7 +307,7 @@ package class HTTP2Stream {
         guard isDeferred, !isClosedOnWire, let codec else { return }
         guard !waiting.isEmpty || !borrowed.isEmpty || isEndQueued else { return }
         isDeferred = false
-        _ = nghttp2_session_resume_data(codec.raw, id)
+        nghttp2_session_resume_data(codec.raw, id)
     }
 
     /// How much of the next DATA frame there is, and whether it is the last (libnghttp2's read callback).
@@ -375,7 +379,7 @@ package class HTTP2Stream {
         waiting.release()
         held.release()
         reportWaiting()
-        _ = nghttp2_submit_rst_stream(codec.raw, 0, id, code.rawValue)
+        nghttp2_submit_rst_stream(codec.raw, 0, id, code.rawValue)
         codec.pump()
     }
 }
