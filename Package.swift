@@ -32,8 +32,8 @@ func module(_ name: String, _ dependencies: [Target.Dependency], exclude: [Strin
     .target(name: name, dependencies: dependencies, exclude: exclude, swiftSettings: swift)
 }
 
-func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
-    .testTarget(name: name, dependencies: dependencies, swiftSettings: swift)
+func tests(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = []) -> Target {
+    .testTarget(name: name, dependencies: dependencies, exclude: exclude, swiftSettings: swift)
 }
 
 let package = Package(
@@ -78,7 +78,7 @@ let package = Package(
 
         tests("MeshNetTests", ["MeshNet", "MeshSimulation"]),
         tests("MeshHTTPTests", ["MeshHTTP", "MeshSimulation"]),
-        tests("MeshConfigTests", ["MeshConfig"]),
+        tests("MeshConfigTests", ["MeshConfig"], exclude: ["Fixtures"]),
         tests("MeshRuntimeTests", ["MeshRuntime", "MeshSimulation"]),
         tests("MeshProxyTests", ["MeshProxy", "MeshSimulation"]),
         tests("SimulationTests", ["MeshProxy", "MeshSimulation"]),

@@ -277,13 +277,14 @@ package enum GRPCStatusCode: Int, ConfigEnum {
     case permissionDenied, resourceExhausted, failedPrecondition, aborted, outOfRange, unimplemented
     case `internal`, unavailable, dataLoss, unauthenticated
 
-    package var name: String { snake.description }
+    /// In files, whose spelling of the second is not that of logs.
+    package var name: String { self == .canceled ? "CANCELED" : snake.description }
 
     /// As `%GRPC_STATUS(SNAKE_STRING)%` prints it.
     package var snake: StaticString {
         switch self {
         case .ok: "OK"
-        case .canceled: "CANCELED"
+        case .canceled: "CANCELLED"
         case .unknown: "UNKNOWN"
         case .invalidArgument: "INVALID_ARGUMENT"
         case .deadlineExceeded: "DEADLINE_EXCEEDED"

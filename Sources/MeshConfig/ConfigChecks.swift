@@ -23,18 +23,18 @@ struct ConfigChecks {
     private func checkProtocols() {
         for chain in bootstrap.listeners.flatMap(\.allFilterChains) {
             guard case .tls(let tls) = chain.transportSocket, let last = chain.filters.last,
-                case .httpConnectionManager = last
+                case .httpConnectionManager(let manager) = last, manager.codecType == .http1
             else { continue }
             check(tls.common.alpn, tls.place)
         }
-        for cluster in bootstrap.clusters {
+        for cluster in bootstrap.clusters where cluster.http.version == .http1 {
             let sockets =
                 [cluster.transportSocket] + cluster.transportSocketMatches.map(\.transportSocket)
             for case .tls(let tls) in sockets { check(tls.common.alpn, tls.place) }
         }
     }
 
-    /// Both sides speak HTTP/1.1 whatever is agreed on.
+    /// For those that speak HTTP/1.1 whatever is agreed on.
     private func check(_ alpn: [String], _ place: ConfigPlace) {
         if alpn.contains("h2") {
             diagnostics.warning(

@@ -3,6 +3,9 @@ package struct HTTPFilterConfig: Sendable {
     package enum Kind: Sendable {
         case router(RouterConfig)
         case rbac(RBACFilterConfig)
+        case grpcStats(GRPCStatsFilterConfig)
+        /// Has no options.
+        case grpcWeb
     }
 
     /// The key of `typed_per_filter_config`.
@@ -51,15 +54,17 @@ package struct HTTPFilterConfig: Sendable {
         switch type {
         case "envoy.extensions.filters.http.router.v3.Router": kind = .router(RouterConfig(config))
         case "envoy.extensions.filters.http.rbac.v3.RBAC": kind = .rbac(RBACFilterConfig(config))
+        case "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig":
+            kind = .grpcStats(GRPCStatsFilterConfig(config))
+        case "envoy.extensions.filters.http.grpc_web.v3.GrpcWeb": kind = .grpcWeb
         default:
             if isOptional {
                 object.warning("\"\(type)\" is not implemented; it is optional and left out")
             } else {
                 object.error(
-                    "HTTP filter \"\(type)\" is not implemented; there are"
-                        + " envoy.extensions.filters.http.rbac.v3.RBAC and"
-                        + " envoy.extensions.filters.http.router.v3.Router; is_optional: true leaves"
-                        + " others out"
+                    "HTTP filter \"\(type)\" is not implemented; below envoy.extensions.filters.http"
+                        + " there are grpc_stats.v3.FilterConfig, grpc_web.v3.GrpcWeb, rbac.v3.RBAC and"
+                        + " router.v3.Router; is_optional: true leaves others out"
                 )
             }
             config.skip()

@@ -13,13 +13,15 @@ package enum FilterVerdict: Sendable {
     case suspend
 }
 
-/// One step between the codec and the router, in both directions. Sees heads, data and trailers;
-/// knows no codec. Requests pass filters in the configuration's order, responses in reverse.
+/// One step between the codec and the router, in both directions. Sees heads, and bodies and trailers
+/// where it is an ``HTTPBodyFilter``; knows no codec. Requests pass filters in the configuration's order, responses in reverse.
 package protocol HTTPFilter: AnyObject {
     func requestHead(_ head: HeaderMap, endStream: Bool, of stream: HTTPStream) -> FilterVerdict
     func responseHead(_ head: HeaderMap, endStream: Bool, of stream: HTTPStream) -> FilterVerdict
     /// The stream is over, however it ended. A filter that waits for something forgets it now.
     func streamEnded(_ stream: HTTPStream)
+    /// Itself, where it wants to see bodies and trailers of this stream.
+    var body: (any HTTPBodyFilter)? { get }
 }
 
 extension HTTPFilter {
@@ -30,6 +32,8 @@ extension HTTPFilter {
     ) -> FilterVerdict { .proceed }
 
     package func streamEnded(_ stream: HTTPStream) {}
+
+    package var body: (any HTTPBodyFilter)? { nil }
 }
 
 /// Makes the filter of one stream. A filter without per-stream state gives itself.
@@ -38,7 +42,8 @@ package protocol HTTPFilterFactory: AnyObject {
     var name: String { get }
     /// Off unless a route turns it on (envoy: HttpFilter.disabled).
     var isDisabled: Bool { get }
-    func filter(for stream: HTTPStream) -> any HTTPFilter
+    /// Nil where the stream's request is none of its business. Earlier filters have not seen the head yet.
+    func filter(for stream: HTTPStream) -> (any HTTPFilter)?
     /// Compiles what a route says of this filter (envoy: typed_per_filter_config).
     func setting(_ override: FilterOverridesConfig.Override) -> FilterSetting
     /// What it would decide, and why; nil for filters that decide nothing. Changes nothing.

@@ -28,6 +28,8 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
     package var isUpgrade = false
     /// Whether the client sits inside the mesh (envoy: x-envoy-internal).
     package var isInternalRequest = false
+    /// The client speaks gRPC, whatever filters make of its request: local replies are gRPC's.
+    package private(set) var isGRPC = false
 
     package private(set) var hasRequestHead = false
     /// The request has ended, though held parts may still be on their way through the filters.
@@ -37,6 +39,8 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
     private var isResponseComplete = false
 
     private var filters: [any HTTPFilter] = []
+    /// Of the filters that read or change bodies; nil where there are none.
+    private var bodies: HTTPBodyFilters?
     /// The filter that suspended the request or response; nil while nothing is suspended.
     private var requestSuspendedAt: Int?
     private var responseSuspendedAt: Int?
@@ -54,14 +58,6 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
 
     private enum Timer {
         static let idle: UInt8 = 0, request: UInt8 = 1, headers: UInt8 = 2, duration: UInt8 = 3
-    }
-
-    /// Parts of a message that arrived while a filter thinks.
-    private struct HeldParts: ~Copyable {
-        var head: HeaderMap?
-        var body = ByteBuffer()
-        var trailers: HeaderMap?
-        var hasEnded = false
     }
 
     init(_ manager: HTTPConnectionManager, wire: any ServerStream) {
@@ -103,6 +99,7 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
         loop.cancel(&headersTimer)
         noteActivity()
         if endStream { requestEnded() }
+        isGRPC = GRPC.isRequest(head)
         let isExplained = takesExplainHeader(head)
         let refusal = settings.preparation.prepare(self, head)
         armDurationTimer()
@@ -113,7 +110,9 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
         self.router = router
         for (at, factory) in settings.filters.enumerated()
         where !factory.isSkipped(filterSetting(at: at)) {
-            filters.append(factory.filter(for: self))
+            guard let filter = factory.filter(for: self) else { continue }
+            filters.append(filter)
+            if let body = filter.body { HTTPBodyFilters.add(body, to: &bodies) }
         }
         continueRequest(from: 0, endStream: endStream)
     }
@@ -137,12 +136,6 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
         info.cluster = cluster.labels
     }
 
-    /// What the route says of the filter at this place of the chain.
-    package func filterSetting(at position: Int) -> FilterSetting {
-        guard case .route(let selection) = decision else { return .chain }
-        return selection.settings[position]
-    }
-
     /// An internal redirect has chosen another route.
     package func redirected(to next: RouteSelection) {
         if case .route(let selection) = decision { visitedRoutes.append(selection.route) }
@@ -162,19 +155,6 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
                 settings.streamDurationMax
             }
         if let limit { durationTimer = loop.arm(self, Timer.duration, after: limit) }
-    }
-
-    /// The stream as format strings see it.
-    package func formatContext(response: HeaderMap? = nil) -> FormatContext {
-        FormatContext(
-            info,
-            requestHead: request,
-            responseHead: response ?? self.response,
-            responseTrailers: responseTrailers,
-            now: loop.now,
-            wallNow: worker.wallClock,
-            logType: isFinished ? .downstreamEnd : .notSet
-        )
     }
 
     /// Runs the head through the filters from the given one on, then to the router.
@@ -199,13 +179,11 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
         guard requestSuspendedAt == nil, !isFinished, hasMore else { return }
         let ended = heldRequest.hasEnded
         if !heldRequest.body.isEmpty {
-            router?.requestData(
-                heldRequest.body.bytes,
-                endStream: ended && heldRequest.trailers == nil
-            )
-            heldRequest.body.release()
+            let isLast = ended && heldRequest.trailers == nil
+            let body = heldRequest.takeBody()
+            forwardRequestData(body.bytes, endStream: isLast)
         }
-        if let trailers = heldRequest.trailers, !isFinished { router?.requestTrailers(trailers) }
+        if let trailers = heldRequest.trailers { forwardRequestTrailers(trailers) }
         if isHeldRequestPaused, !isFinished {
             isHeldRequestPaused = false
             wire.resumeReading()
@@ -226,7 +204,7 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
             }
             return
         }
-        router?.requestData(bytes, endStream: endStream)
+        forwardRequestData(bytes, endStream: endStream)
     }
 
     package func requestTrailers(_ trailers: HeaderMap) {
@@ -238,6 +216,23 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
             heldRequest.hasEnded = true
             return
         }
+        forwardRequestTrailers(trailers)
+    }
+
+    private func forwardRequestData(_ bytes: Bytes, endStream: Bool) {
+        guard !isFinished else { return }
+        guard let bodies else {
+            router?.requestData(bytes, endStream: endStream)
+            return
+        }
+        bodies.requestData(bytes, endStream: endStream, of: self) {
+            router?.requestData($0, endStream: endStream)
+        }
+    }
+
+    private func forwardRequestTrailers(_ trailers: HeaderMap) {
+        guard !isFinished else { return }
+        if let bodies, !bodies.requestTrailers(trailers, of: self) { return }
         router?.requestTrailers(trailers)
     }
 
@@ -245,21 +240,6 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
         isRequestComplete = true
         info.lastDownstreamByteReceived = loop.now
         loop.cancel(&requestTimer)
-    }
-
-    package func requestInvalid(_ error: CodecError) {
-        guard !isFinished else { return }
-        if error.isProtocolError { settings.stats.downstreamCxProtocolError.add() }
-        if error.isProtocolError { info.flags.insert(.downstreamProtocolError) }
-        worker.log.debug(.http, "request refused: \(error.reason)")
-        sendLocalReply(
-            LocalReply(
-                status: error.status,
-                body: error.body,
-                details: error.details,
-                closesConnection: true
-            )
-        )
     }
 
     package func requestReset(_ reason: StreamResetReason) {
@@ -336,8 +316,8 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
         guard responseSuspendedAt == nil, !isFinished, hasMore else { return }
         if !heldResponse.body.isEmpty {
             let isLast = heldResponse.hasEnded && heldResponse.trailers == nil
-            writeResponseData(heldResponse.body.bytes, endStream: isLast)
-            heldResponse.body.release()
+            let body = heldResponse.takeBody()
+            writeResponseData(body.bytes, endStream: isLast)
         }
         if let trailers = heldResponse.trailers, !isFinished { writeResponseTrailers(trailers) }
         if isHeldResponsePaused, !isFinished {
@@ -352,11 +332,7 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
         guard responseSuspendedAt == nil else {
             heldResponse.body.append(bytes)
             heldResponse.hasEnded = endStream
-            if heldResponse.body.count > settings.bufferLimit, !isHeldResponsePaused {
-                isHeldResponsePaused = true
-                router?.pauseResponse()
-            }
-            return
+            return responseHeld()
         }
         writeResponseData(bytes, endStream: endStream)
     }
@@ -367,12 +343,32 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
         guard responseSuspendedAt == nil else {
             heldResponse.trailers = trailers
             heldResponse.hasEnded = true
-            return
+            return responseHeld()
         }
         writeResponseTrailers(trailers)
     }
 
+    /// More of the response has come to the filter that suspended it.
+    private func responseHeld() {
+        guard let at = responseSuspendedAt, let head = response else { return }
+        if let body = filters[at].body,
+            body.responseHeld(head, &heldResponse, of: self) == .proceed
+        {
+            return resumeResponse()
+        }
+        guard heldResponse.body.count > settings.bufferLimit, !isHeldResponsePaused else { return }
+        isHeldResponsePaused = true
+        router?.pauseResponse()
+    }
+
     private func writeResponseData(_ bytes: Bytes, endStream: Bool) {
+        guard let bodies else { return sendToClient(bytes, endStream: endStream) }
+        bodies.responseData(bytes, endStream: endStream, of: self) {
+            sendToClient($0, endStream: endStream)
+        }
+    }
+
+    private func sendToClient(_ bytes: Bytes, endStream: Bool) {
         info.bytesSent &+= UInt64(bytes.count)
         if endStream { responseEnds() }
         wire.sendData(bytes, endStream: endStream)
@@ -380,6 +376,12 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
 
     private func writeResponseTrailers(_ trailers: HeaderMap) {
         responseTrailers = trailers
+        if let bodies {
+            let isBody = bodies.responseTrailers(trailers, of: self) {
+                sendToClient($0, endStream: true)
+            }
+            if isBody || isFinished { return }
+        }
         responseEnds()
         wire.sendTrailers(trailers)
     }
@@ -499,11 +501,5 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
         for log in settings.accessLogs { log.log(formatContext()) }
         filters.removeAll()
         manager.streamEnded(self)
-    }
-
-    /// `:status` of a response head; zero where it is missing or no number.
-    package static func status(of head: HeaderMap) -> Int {
-        guard let text = head[.status], text.count == 3 else { return 0 }
-        return text.reduce(0) { $0 * 10 + (Int($1) - 0x30) }
     }
 }

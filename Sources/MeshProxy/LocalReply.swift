@@ -17,6 +17,8 @@ package struct LocalReply {
     package var location: String?
     /// Adds `x-envoy-overloaded: true`.
     package var isOverloaded: Bool
+    /// For gRPC, where it does not follow from the HTTP status.
+    package var grpcStatus: Int?
     /// `x-envoy-attempt-count`, where the virtual host wants it.
     package var attemptCount: Int?
     /// Its header mutations apply: to direct responses and redirects.
@@ -94,11 +96,14 @@ package struct LocalReply {
     }
 
     static func maxDurationExceeded(requestComplete: Bool) -> LocalReply {
-        LocalReply(
+        var reply = LocalReply(
             status: requestComplete ? 504 : 408,
             body: "downstream duration timeout",
             details: "max_duration_timeout"
         )
+        // DEADLINE_EXCEEDED
+        reply.grpcStatus = 4
+        return reply
     }
 
     static var routeNotFound: LocalReply {

@@ -74,42 +74,26 @@ package final class LocalReplyRenderer {
             chosen.append(to: &body, stream.formatContext(response: head), endsLine: true)
             contentType = chosen.contentType
         }
-        if GRPC.isRequest(stream.request) { return makeGRPC(head, &body, stream) }
+        if stream.isGRPC { return makeGRPC(head, &body, stream, reply) }
         guard !body.isEmpty else { return }
         head.set(.contentLength, decimal: body.count)
         if !head.contains(.contentType) { head.set(.contentType, contentType) }
     }
 
-    /// gRPC reads its status from trailers, or from a head without a body
-    /// (envoy: Grpc::Utility::httpToGrpcStatus).
-    private func makeGRPC(_ head: HeaderMap, _ body: inout ByteBuffer, _ stream: HTTPStream) {
-        head.set(.grpcStatus, decimal: Self.grpcStatus(of: stream.info.responseCode))
+    /// gRPC reads its status from trailers, or from a head without a body.
+    private func makeGRPC(
+        _ head: HeaderMap,
+        _ body: inout ByteBuffer,
+        _ stream: HTTPStream,
+        _ reply: LocalReply
+    ) {
+        head.set(
+            .grpcStatus,
+            decimal: reply.grpcStatus ?? GRPC.status(ofHTTP: stream.info.responseCode)
+        )
         head.set(.status, "200")
         head.set(.contentType, "application/grpc")
-        if !body.isEmpty { head.set(.grpcMessage, Self.percentEncoded(String(bytes: body.bytes))) }
+        if !body.isEmpty { head.set(.grpcMessage, GRPC.percentEncoded(body.bytes)) }
         body.clear()
-    }
-
-    private static func grpcStatus(of status: Int) -> Int {
-        switch status {
-        case 400: 13
-        case 401: 16
-        case 403: 7
-        case 404: 12
-        case 429, 502, 503, 504: 14
-        default: 2
-        }
-    }
-
-    /// Everything outside printable ASCII, and `%`, as `%XX`.
-    private static func percentEncoded(_ text: String) -> String {
-        let digits = Array("0123456789ABCDEF")
-        return text.utf8.reduce(into: "") { result, byte in
-            if (0x20...0x7E).contains(byte), byte != UInt8(ascii: "%") {
-                result.unicodeScalars.append(Unicode.Scalar(byte))
-            } else {
-                result += "%\(digits[Int(byte >> 4)])\(digits[Int(byte & 15)])"
-            }
-        }
     }
 }

@@ -23,6 +23,10 @@ private struct ObservedFields {
             ("envoy.config.accesslog.v3.AccessLog", 100, { _ = AccessLogConfig($0) }),
             ("envoy.extensions.filters.http.rbac.v3.RBAC", 100, { _ = RBACFilterConfig($0) }),
             (
+                "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig", 20,
+                { _ = GRPCStatsFilterConfig($0) }
+            ),
+            (
                 "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy", 30,
                 { _ = TCPProxyConfig($0) }
             ),

@@ -69,7 +69,8 @@ struct MessageGenerator {
                 network + "tcp_proxy.v3.TcpProxy", network + "rbac.v3.RBAC",
             ],
             network + "http_connection_manager.v3.HttpFilter.typed_config": [
-                http + "router.v3.Router", http + "rbac.v3.RBAC",
+                http + "router.v3.Router", http + "rbac.v3.RBAC", http + "grpc_web.v3.GrpcWeb",
+                http + "grpc_stats.v3.FilterConfig",
             ],
             "envoy.config.accesslog.v3.AccessLog.typed_config": [
                 "file.v3.FileAccessLog", "stream.v3.StdoutAccessLog", "stream.v3.StderrAccessLog",

@@ -190,7 +190,7 @@ struct MetadataMatcherTests {
 
     @Test func `filter state is compared as text or as an address`() throws {
         let range = try #require(IPAddress("10.0.0.0").flatMap { CIDR($0, prefixLength: 8) })
-        let state = ["k": "v", "ip": "10.1.1.1", "far": "11.1.1.1"]
+        let state: [String: FilterStateObject] = ["k": "v", "ip": "10.1.1.1", "far": "11.1.1.1"]
         #expect(FilterStateMatchConfig(key: "k", .string(.exact("v"))).matches(state))
         #expect(!FilterStateMatchConfig(key: "none", .string(.exact(""))).matches(state))
         #expect(

@@ -79,7 +79,7 @@ struct RBACOracleTests {
                 let stream = try Self.stream(request)
                 let headers = Self.headers(request, host: name)
                 if let value = headers.string(HeaderName("x-fs")) {
-                    stream.filterState["fs"] = value
+                    stream.filterState["fs"] = FilterStateObject(value)
                 }
                 let wanted = RBACDecision(
                     isAllowed: request.bool("allowed", default: false),

@@ -22,6 +22,23 @@ enum HTTPFilterChain {
                         stats: stats
                     )
                 )
+            case .grpcStats(let counted):
+                filters.append(
+                    GRPCStatsFilterFactory(
+                        counted,
+                        name: filter.name,
+                        isDisabled: filter.isDisabled,
+                        stats: stats
+                    )
+                )
+            case .grpcWeb:
+                filters.append(
+                    GRPCWebFilterFactory(
+                        name: filter.name,
+                        isDisabled: filter.isDisabled,
+                        stats: stats
+                    )
+                )
             }
         }
         return filters

@@ -32,7 +32,7 @@ final class RBACFilter: HTTPFilterFactory, HTTPFilter {
         logic = RBACFilterLogic(config, statPrefix: statPrefix, stats: stats)
     }
 
-    func filter(for stream: HTTPStream) -> any HTTPFilter { self }
+    func filter(for stream: HTTPStream) -> (any HTTPFilter)? { self }
 
     func setting(_ override: FilterOverridesConfig.Override) -> FilterSetting {
         switch override {

@@ -96,8 +96,8 @@ package struct AccessLogFilter {
         case .flags(let flags): return !stream.flags.isDisjoint(with: flags)
         case .anyFlag: return !stream.flags.isEmpty
         case .grpcStatus(let codes, let isExcluded):
-            // Not gRPC, or no status: Envoy takes the status that the HTTP code stands for, else OK.
-            let status = GRPCStatus.of(context)?.rawValue ?? 0
+            // As in Envoy, of any request; without a response the status is UNKNOWN.
+            let status = GRPCStatus.ofAny(context) ?? 2
             return codes.contains(status) != isExcluded
         case .metadata(let match, let matchesMissing):
             guard match.value(in: stream.dynamicMetadata) != nil else { return matchesMissing }

@@ -16,21 +16,23 @@ extension FormatValues {
             } ?? .absent
         case .filterState(let key, let isPlain, let lengthMax):
             guard let value = context.stream.filterState[key] else { return .absent }
-            if isPlain { return append(.string(value), lengthMax, &buffer) }
+            if isPlain { return append(.string(value.text), lengthMax, &buffer) }
+            if let json = value.json {
+                buffer.append(String(json.prefix(lengthMax ?? .max)))
+                return .json
+            }
             var json = JSONWriter()
-            json.string(value)
+            json.string(value.text)
             let written = json.finish()
             buffer.append(Bytes(rebasing: written.bytes.prefix(lengthMax ?? .max)))
             return .json
         case .grpcStatus(let form):
             guard let status = GRPCStatus.of(context) else { return .absent }
-            switch form {
-            case .camel: buffer.append(status.camel)
-            case .snake: buffer.append(status.snake)
-            case .number:
-                buffer.append(decimal: status.rawValue)
-                return .json
+            guard form != .number, let code = GRPCStatusCode(rawValue: status) else {
+                buffer.append(decimal: status)
+                return form == .number ? .json : .text
             }
+            buffer.append(form == .snake ? code.snake : code.camel)
             return .text
         case .requestedServerName(let choice):
             return serverName(choice, context, &buffer)
@@ -186,41 +188,6 @@ extension MetadataValue {
                 value.write(to: &json)
             }
             json.endObject()
-        }
-    }
-}
-
-/// The gRPC status of a response (envoy: Grpc::Common::getGrpcStatus).
-enum GRPCStatus {
-    /// Nil where the request is not gRPC, or nothing tells.
-    static func of(_ context: FormatContext) -> GRPCStatusCode? {
-        guard let type = context.requestHead?[.contentType], isGRPC(type) else { return nil }
-        if let status = context.responseTrailers?[.grpcStatus] ?? context.responseHead?[.grpcStatus]
-        {
-            return Int(String(bytes: status)).flatMap { GRPCStatusCode(rawValue: $0) }
-        }
-        return fromHTTP(context.stream.responseCode)
-    }
-
-    private static func isGRPC(_ type: Bytes) -> Bool {
-        let name: StaticString = "application/grpc"
-        let length = name.utf8CodeUnitCount
-        guard type.count >= length, Bytes(rebasing: type.prefix(length)).equals(name) else {
-            return false
-        }
-        return type.count == length || type[length] == UInt8(ascii: "+")
-    }
-
-    /// What a client makes of an HTTP status without `grpc-status`.
-    private static func fromHTTP(_ code: Int) -> GRPCStatusCode? {
-        switch code {
-        case 400: .internal
-        case 401: .unauthenticated
-        case 403: .permissionDenied
-        case 404: .unimplemented
-        case 429, 502, 503, 504: .unavailable
-        case 0: nil
-        default: .unknown
         }
     }
 }

@@ -97,7 +97,7 @@ enum FormatValues {
         case .accessLogType: return text(context.logType.text, &buffer)
         case .grpcStatusNumber:
             guard let status = GRPCStatus.of(context) else { return .absent }
-            return number(status.rawValue, &buffer)
+            return number(status, &buffer)
         case .queryParameters:
             return text(context.requestHead.flatMap { query($0[.path]) }, &buffer)
         case .hostname, .traceID, .spanID: return .absent

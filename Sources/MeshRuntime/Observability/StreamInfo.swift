@@ -55,6 +55,21 @@ package indirect enum MetadataValue: Hashable, Sendable {
     case structure([String: MetadataValue])
 }
 
+/// What a filter leaves for logs and policies.
+package struct FilterStateObject: Hashable, Sendable, ExpressibleByStringLiteral {
+    /// For policies, and for logs that ask for PLAIN.
+    package let text: String
+    /// For logs that ask for TYPED; nil: the text.
+    package let json: String?
+
+    package init(_ text: String, json: String? = nil) {
+        self.text = text
+        self.json = json
+    }
+
+    package init(stringLiteral text: String) { self.init(text) }
+}
+
 /// Everything one request, or one raw TCP connection, leaves behind for logs, stats and policy.
 package final class StreamInfo {
     package let connection: ConnectionInfo
@@ -112,7 +127,7 @@ package final class StreamInfo {
     package var connectionTerminationDetails = ""
     /// By filter name (namespace), then key.
     package var dynamicMetadata: [String: [String: MetadataValue]] = [:]
-    package var filterState: [String: String] = [:]
+    package var filterState: [String: FilterStateObject] = [:]
     /// Of the endpoint in ``upstreamHost``; by namespace, then key.
     package var upstreamHostMetadata: [String: [String: MetadataValue]] = [:]
 

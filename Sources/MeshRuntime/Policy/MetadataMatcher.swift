@@ -40,8 +40,8 @@ extension ValueMatch {
 
 extension FilterStateMatchConfig {
     /// Whether the filter state, by key, has what is wanted. A missing object never matches.
-    package func matches(_ filterState: [String: String]) -> Bool {
-        guard let text = filterState[key] else { return false }
+    package func matches(_ filterState: [String: FilterStateObject]) -> Bool {
+        guard let text = filterState[key]?.text else { return false }
         switch specifier {
         case .string(let match): return match.matches(text)
         case .address(let ranges, let isInverted):

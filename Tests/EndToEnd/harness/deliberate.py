@@ -318,4 +318,27 @@ DIFFERENCES = [
         ("upstream*", "log*"),
         envoy="Weights are ignored", ours="Endpoints are chosen by weight", optional=True,
     ),
+    Difference(
+        "Logs know the status of a gRPC-Web call",
+        "A log that calls every call UNKNOWN hides the failing ones.",
+        [
+            f"grpc_web/{name}"
+            for name in (
+                "binary", "binary with its message format", "text", "text with its message format", "text in, binary out",
+                "binary in, text out", "several messages in text", "text in pieces", "a response message in pieces",
+                "an accept-encoding of its own",
+            )
+        ],
+        ("log[0].status",),
+        envoy="`%GRPC_STATUS%` is Unknown, for the filter has taken the trailers away",
+        ours="The status that the client got",
+    ),
+    Difference(
+        "A gRPC-Web text that is no base64 costs the client its request, not its connection",
+        "The request was read to its end; with HTTP/2 others share the connection.",
+        ["grpc_web/no such encoding", "grpc_web/text that is cut off"],
+        ("connection", "responses[0].headers.connection"),
+        envoy="400 and `connection: close`",
+        ours="400",
+    ),
 ]

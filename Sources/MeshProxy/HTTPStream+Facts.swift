@@ -1,0 +1,46 @@
+import MeshConfig
+import MeshHTTP
+import MeshNet
+import MeshRuntime
+
+extension HTTPStream {
+    /// What the route says of the filter at this place of the chain.
+    package func filterSetting(at position: Int) -> FilterSetting {
+        guard case .route(let selection) = decision else { return .chain }
+        return selection.settings[position]
+    }
+
+    /// The stream as format strings see it.
+    package func formatContext(response: HeaderMap? = nil) -> FormatContext {
+        FormatContext(
+            info,
+            requestHead: request,
+            responseHead: response ?? self.response,
+            responseTrailers: responseTrailers,
+            now: loop.now,
+            wallNow: worker.wallClock,
+            logType: isFinished ? .downstreamEnd : .notSet
+        )
+    }
+
+    package func requestInvalid(_ error: CodecError) {
+        guard !isFinished else { return }
+        if error.isProtocolError { settings.stats.downstreamCxProtocolError.add() }
+        if error.isProtocolError { info.flags.insert(.downstreamProtocolError) }
+        worker.log.debug(.http, "request refused: \(error.reason)")
+        sendLocalReply(
+            LocalReply(
+                status: error.status,
+                body: error.body,
+                details: error.details,
+                closesConnection: true
+            )
+        )
+    }
+
+    /// `:status` of a response head; zero where it is missing or no number.
+    package static func status(of head: HeaderMap) -> Int {
+        guard let text = head[.status], text.count == 3 else { return 0 }
+        return text.reduce(0) { $0 * 10 + (Int($1) - 0x30) }
+    }
+}
