@@ -13,7 +13,7 @@ export KEEP
 help: ## Lists the targets.
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-setup: ## Installs what is missing: Debian packages, and Envoy for the tests.
+setup: ## Installs what is missing: Debian packages, and what the tests run beside us.
 	@scripts/setup --tests
 
 build: ## Debug build of everything.
@@ -40,7 +40,7 @@ fuzz: ## Every parser, or TARGET, under libFuzzer for SECONDS each.
 	@for target in $(TARGETS); do scripts/fuzz $$target $(SECONDS) || exit 1; done
 
 demo: release ## Set-up, release build, and a walk through a small mesh; KEEP=1 leaves it running.
-	@scripts/demo
+	@scripts/setup --demo && scripts/demo
 
 format: ## Formats the Swift sources.
 	swift format --configuration .swift-format --in-place --recursive Sources Tests Package.swift
