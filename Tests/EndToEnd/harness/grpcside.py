@@ -54,6 +54,7 @@ class Service:
             "Unary": self.grpc.unary_unary_rpc_method_handler(self.unary),
             "Collect": self.grpc.stream_unary_rpc_method_handler(self.collect),
             "Count": self.grpc.unary_stream_rpc_method_handler(self.count),
+            "Flood": self.grpc.unary_stream_rpc_method_handler(self.flood),
             "Chat": self.grpc.stream_stream_rpc_method_handler(self.chat),
             "Wait": self.grpc.unary_unary_rpc_method_handler(self.wait),
             "Fail": self.grpc.unary_unary_rpc_method_handler(self.fail),
@@ -84,6 +85,13 @@ class Service:
         self.seen("Count", context)
         for number in range(int(request)):
             yield str(number).encode()
+
+    def flood(self, request, context):
+        """As many messages of one MiB as the request says, as fast as they are taken."""
+        self.seen("Flood", context)
+        message = bytes(MIB)
+        for _ in range(int(request)):
+            yield message
 
     def chat(self, requests, context):
         self.seen("Chat", context)
