@@ -251,6 +251,8 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
             }
         } else if !info.flags.contains(.downstreamProtocolError) {
             info.flags.insert(.downstreamRemoteReset)
+            info.responseCodeDetails =
+                reason == .remoteRefused ? "http2.remote_refuse" : "http2.remote_reset"
         }
         settings.stats.downstreamRqRxReset.add()
         finish()
@@ -404,7 +406,8 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
         // Envoy counts a reset of ours in both directions.
         settings.stats.downstreamRqTxReset.add()
         settings.stats.downstreamRqRxReset.add()
-        wire.reset(reason)
+        // What the upstream broke is not the client's fault.
+        wire.reset(reason == .protocolError ? .localReset : reason)
         finish()
     }
 

@@ -27,6 +27,7 @@ package final class UpstreamRequest: PoolWaiter, ClientStreamDelegate, TimerTarg
     /// Something of the response, informational heads included, has arrived.
     private(set) var hasResponseBegun = false
     private var isResponseHeadReceived = false
+    private var isResponseEnded = false
     private var perTryTimer = TimerID.none
     private var idleTimer = TimerID.none
     private let idleTimeout: Nanoseconds
@@ -148,6 +149,7 @@ package final class UpstreamRequest: PoolWaiter, ClientStreamDelegate, TimerTarg
     package func responseReset(_ reason: StreamResetReason, detail: StaticString) {
         guard !isEnded else { return }
         recordWireBytes()
+        countReset(reason)
         end()
         let transportFailure = connection?.transportFailureReason ?? ""
         router.attemptReset(self, reason, transportFailure: transportFailure)
@@ -164,10 +166,21 @@ package final class UpstreamRequest: PoolWaiter, ClientStreamDelegate, TimerTarg
     }
 
     private func responseEnded() {
+        isResponseEnded = true
         stream.info.lastUpstreamByteReceived = loop.now
         recordWireBytes()
         // With its request unfinished the stream is still to be given up; see ``abandon()``.
         if isRequestSent { end() }
+    }
+
+    /// Resets of single streams, which HTTP/1 does not have.
+    private func countReset(_ reason: StreamResetReason) {
+        guard let connection, connection.isMultiplexed else { return }
+        switch reason {
+        case .localReset, .protocolError: connection.countResetSent()
+        case .remoteReset: connection.countResetReceived()
+        default: break
+        }
     }
 
     private func recordWireBytes() {
@@ -212,6 +225,7 @@ package final class UpstreamRequest: PoolWaiter, ClientStreamDelegate, TimerTarg
             if let ticket { ticket.pool?.cancel(ticket) }
         case .active(let upstream):
             recordWireBytes()
+            if !isResponseEnded { countReset(.localReset) }
             upstream.reset(.localReset)
         case .ended:
             return

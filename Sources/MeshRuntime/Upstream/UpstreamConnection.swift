@@ -30,7 +30,7 @@ package final class UpstreamConnection {
     private var connection: Connection? { account.connection }
     private var codec: (any ClientCodec)?
     private var factory: (any ClientCodecFactory)?
-    private var isMultiplexed = false
+    package private(set) var isMultiplexed = false
     private var bytesCounted: UInt64 = 0
     private var idleSince: Instant
     private var idleTimer = TimerID.none
@@ -252,6 +252,11 @@ extension UpstreamConnection: ConnectionDelegate {
     package func connectionClosed(_ connection: Connection, _ reason: ConnectionCloseReason) {
         closed(byPeer: UpstreamConnectionAccount.isByPeer(connection, reason), reason)
     }
+}
+
+extension UpstreamConnection {
+    package func countResetSent() { pool.stats.upstreamRqTxReset.add() }
+    package func countResetReceived() { pool.stats.upstreamRqRxReset.add() }
 }
 
 extension UpstreamConnection: ClientCodecDelegate {

@@ -50,7 +50,7 @@ class Case:
 class Group:
     """One file. `config(e)` gets an Environment and returns the bootstrap dictionary."""
 
-    def __init__(self, name, config, cases, upstreams=("up",), closed=(), stats=(), certificates=False, admin_paths=(), tags=(), listeners=("in",)):
+    def __init__(self, name, config, cases, upstreams=("up",), closed=(), stats=(), certificates=False, admin_paths=(), tags=(), listeners=("in",), client=None):
         self.name = name
         self.config = config
         self.cases = cases
@@ -60,6 +60,7 @@ class Group:
         self.certificates = certificates
         self.admin_paths = admin_paths
         self.listeners = listeners
+        self.client = client or Client
 
 
 class Environment:
@@ -214,7 +215,8 @@ class GroupRun:
             name, options = entry if isinstance(entry, tuple) else (entry, {})
             if callable(options):
                 options = options(e)
-            upstream = Upstream(name, **options)
+            kind = {**options}.pop("kind", Upstream)
+            upstream = kind(name, **{k: v for k, v in options.items() if k != "kind"})
             self.upstreams[name] = upstream
             e.ports[name] = upstream.port
         config = self.group.config(e)
@@ -240,7 +242,7 @@ class GroupRun:
             upstream.script(case.up.get(name, ()))
         certificates = self.environment.authority.directory if self.environment.authority else None
         try:
-            client = Client(
+            client = self.group.client(
                 self.environment.port(case.listener), self.upstreams, certificates, case.tls, case.source
             )
         except OSError as error:

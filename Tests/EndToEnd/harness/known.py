@@ -5,6 +5,9 @@ the list, and docs/differences-from-envoy.md made from it, cannot go stale.
 """
 
 import fnmatch
+import re
+
+WIRES = re.compile(r"^h[12]_h[12]\.")
 
 
 class Difference:
@@ -30,11 +33,13 @@ class Difference:
 def judge(name, found):
     """Splits differences into unexplained ones and titles of listed ones that did not show."""
     from harness.deliberate import DIFFERENCES
-    listed = [d for d in DIFFERENCES if d.covers_case(name)]
+    # What differs in HTTP/1.1 may differ in the same way over the other wires.
+    alike = WIRES.sub("", name)
+    listed = [d for d in DIFFERENCES if d.covers_case(name) or d.covers_case(alike)]
     unexplained = [f for f in found if not any(d.covers_path(f[0]) for d in listed)]
     stale = [
         d.title for d in listed
-        if not d.optional and not any(d.covers_path(path) for path, _, _ in found)
+        if not d.optional and d.covers_case(name) and not any(d.covers_path(path) for path, _, _ in found)
     ]
     return unexplained, stale
 
