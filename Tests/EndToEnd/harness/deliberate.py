@@ -340,6 +340,8 @@ DIFFERENCES = [
         ("connection", "responses[0].headers.connection"),
         envoy="400 and `connection: close`",
         ours="400",
+    ),
+    Difference(
         "RST_STREAM to a server whose answer is no longer wanted",
         "CANCEL is what RFC 9113 has for it; INTERNAL_ERROR looks like a fault of the proxy in the server's logs.",
         ["h?_h2.*"],
