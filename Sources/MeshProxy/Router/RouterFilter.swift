@@ -9,8 +9,8 @@ import MeshRuntime
 /// One attempt is under way at a time, an ``UpstreamRequest``. What the request has brought so far is
 /// kept while another attempt may need it.
 package final class RouterFilter: TimerTarget {
-    private let stream: HTTPStream
-    private var selection: RouteSelection?
+    let stream: HTTPStream
+    private(set) var selection: RouteSelection?
     private var action: ForwardAction?
     private var cluster: Cluster?
     private var attempt: UpstreamRequest?
@@ -31,6 +31,7 @@ package final class RouterFilter: TimerTarget {
     private var isKeptWhole = true
     private var isRequestPaused = false
     private var isResponseStarted = false
+    private var outcome = AttemptOutcome()
     private var responsePauses = 0
 
     private var timer = TimerID.none
@@ -214,8 +215,8 @@ package final class RouterFilter: TimerTarget {
     }
 
     /// For the admin's `/clusters`.
-    private func count(_ counter: EndpointCounter, _ attempt: UpstreamRequest?) {
-        guard let endpoint = attempt?.endpoint else { return }
+    private func count(_ counter: EndpointCounter?, _ attempt: UpstreamRequest?) {
+        guard let counter, let endpoint = attempt?.endpoint else { return }
         endpoint.vitals.add(1, to: counter, worker: stream.worker.index)
     }
 
@@ -268,7 +269,8 @@ package final class RouterFilter: TimerTarget {
             count(.requestsError, attempt)
             return
         }
-        count(status < 500 ? .requestsSuccess : .requestsError, attempt)
+        let isGRPC = GRPC.isRequest(stream.request)
+        count(outcome.head(head, status: status, isGRPC: isGRPC, endStream: endStream), attempt)
         if followsRedirect(head, status: status, attempt) { return }
         isResponseStarted = true
         // Header mutations may ask for `%RESPONSE_CODE%`. The route's time runs on: it covers the
@@ -305,11 +307,12 @@ package final class RouterFilter: TimerTarget {
 
     func responseTrailers(_ trailers: HeaderMap, from attempt: UpstreamRequest) {
         guard self.attempt === attempt, isResponseStarted else { return }
-        responseComplete()
+        responseComplete(trailers)
         stream.sendResponseTrailers(trailers)
     }
 
-    private func responseComplete() {
+    private func responseComplete(_ trailers: HeaderMap? = nil) {
+        count(outcome.end(trailers), attempt)
         loop.cancel(&timer)
         guard let completed = requestCompleteTime else { return }
         let took = UInt64(max(0, (loop.now - completed).milliseconds))
@@ -328,6 +331,7 @@ package final class RouterFilter: TimerTarget {
             stream.info.upstreamTransportFailureReason = LocalReply.underscored(transportFailure)
         }
         if isResponseStarted {
+            count(outcome.end(nil), attempt)
             stream.info.flags.formUnion(reason.upstreamFlag)
             stream.info.responseCodeDetails =
                 "upstream_reset_after_response_started{\(reason.detail)}"
@@ -400,15 +404,6 @@ package final class RouterFilter: TimerTarget {
         }
         cluster.responses.record(code: 504, isInternal: stream.isInternalRequest)
         sendUpstreamReply(.upstreamTimeout(perTry: false, isIdle: false))
-    }
-
-    private func sendUpstreamReply(_ reply: LocalReply) {
-        var reply = reply
-        if selection?.host.includesAttemptCountInResponse == true {
-            reply.attemptCount = stream.info.attemptCount
-        }
-        if config.suppressesEnvoyHeaders { reply.isOverloaded = false }
-        stream.sendLocalReply(reply)
     }
 
     // MARK: Retries

@@ -343,6 +343,23 @@ struct StatsTagRule: Sendable {
             .value,
             .more
         ),
+        StatsTagRule(
+            "envoy_grpc_bridge_method",
+            .text("cluster"),
+            .any,
+            .text("grpc"),
+            .any,
+            .value,
+            .more
+        ),
+        StatsTagRule(
+            "envoy_grpc_bridge_service",
+            .text("cluster"),
+            .any,
+            .text("grpc"),
+            .value,
+            .more
+        ),
         StatsTagRule("envoy_tcp_prefix", .text("tcp"), .value, .more),
         StatsTagRule("envoy_cluster_name", .text("cluster"), .value, .more),
         StatsTagRule(

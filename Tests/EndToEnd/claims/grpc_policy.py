@@ -87,6 +87,25 @@ def test_calls_and_messages_are_counted(claim):
             assert names.count("upstream_rq_time: ") == 4, names
 
 
+def test_an_endpoint_answers_for_the_statuses_of_its_calls(claim):
+    with Mesh(claim) as mesh:
+        assert mesh.caller.unary(b"x", timeout=20) == b"x"
+        for status in (5, 12, 14):
+            mesh.caller.failure(mesh.caller.fail, str(status).encode())
+        lines = mesh.proxy.get("/clusters")[1]
+        assert "::rq_success::2\n" in lines and "::rq_error::2\n" in lines, lines
+
+
+def test_prometheus_tells_service_and_method_apart(claim):
+    counted = stats_filter(replace_dots_in_grpc_service_name=True)
+    with Mesh(claim, filters=[counted]) as mesh:
+        mesh.caller.unary(b"x", timeout=20)
+        text = mesh.proxy.get("/stats/prometheus")[1]
+        line = next(l for l in text.splitlines() if l.startswith("envoy_cluster_grpc_success"))
+        for label in ('envoy_grpc_bridge_method="Unary"', 'envoy_grpc_bridge_service="mesh_test_Echo"', 'envoy_cluster_name="app"'):
+            assert label in line, line
+
+
 def web_call(claim, path, message, text=False):
     """One gRPC-Web call over HTTP/1.1; returns status, head and body."""
     body = b"\0" + struct.pack(">I", len(message)) + message
