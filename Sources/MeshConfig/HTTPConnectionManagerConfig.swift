@@ -293,10 +293,27 @@ package struct HTTPConnectionManagerConfig: Sendable {
                 )
             }
         }
-        for (filter, _) in routes.filterOverrideNames
-        where !filters.contains(where: { $0.name == filter }) {
+        checkFilterOverrides(object)
+    }
+
+    private func checkFilterOverrides(_ object: ConfigObject) {
+        let names = routes.filterOverrideNames
+        let kinds = Dictionary(
+            filters.map { ($0.name, $0.kind) },
+            uniquingKeysWith: { first, _ in first }
+        )
+        for filter in names.all.sorted() where kinds[filter] == nil {
             object.warning(
                 "typed_per_filter_config names \"\(filter)\", but no HTTP filter has that name",
+                at: "route_config"
+            )
+        }
+        for filter in names.rbac.sorted() {
+            if case .rbac? = kinds[filter] { continue }
+            guard kinds[filter] != nil else { continue }
+            object.error(
+                "typed_per_filter_config gives \"\(filter)\" rules of RBAC, but it is another kind of"
+                    + " filter; it can only be switched on and off",
                 at: "route_config"
             )
         }

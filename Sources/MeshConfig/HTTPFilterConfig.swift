@@ -187,26 +187,27 @@ package struct FilterOverridesConfig: Sendable {
 
 extension RouteConfig {
     /// Filters that settings exist for anywhere in the table, each once.
-    var filterOverrideNames: [(filter: String, host: String)] {
-        var seen: Set<String> = []
-        var result: [(filter: String, host: String)] = []
-        func add(_ overrides: FilterOverridesConfig, _ host: String) {
-            for (filter, _) in overrides.entries where seen.insert(filter).inserted {
-                result.append((filter, host))
+    var filterOverrideNames: (all: Set<String>, rbac: Set<String>) {
+        var all: Set<String> = []
+        var rbac: Set<String> = []
+        func add(_ overrides: FilterOverridesConfig) {
+            for (filter, override) in overrides.entries {
+                all.insert(filter)
+                if case .rbac = override { rbac.insert(filter) }
             }
         }
-        add(filterOverrides, "")
+        add(filterOverrides)
         for host in virtualHosts {
-            add(host.filterOverrides, host.name)
+            add(host.filterOverrides)
             for route in host.routes {
-                add(route.filterOverrides, host.name)
+                add(route.filterOverrides)
                 guard case .route(let action) = route.action,
                     case .weighted(let clusters) = action.target
                 else { continue }
-                for entry in clusters.entries { add(entry.filterOverrides, host.name) }
+                for entry in clusters.entries { add(entry.filterOverrides) }
             }
         }
-        return result
+        return (all, rbac)
     }
 }
 

@@ -155,7 +155,8 @@ private final class GRPCWebFilter: HTTPBodyFilter {
         _ held: inout HeldParts,
         of stream: HTTPStream
     ) -> FilterVerdict {
-        held.cutBody(to: Self.messageBytesMax)
+        // Never more than is held before the source is paused: the end must arrive.
+        held.cutBody(to: min(Self.messageBytesMax, stream.settings.bufferLimit))
         guard held.hasEnded else { return .suspend }
         let status = HTTPStream.status(of: head)
         head.set(.grpcMessage, GRPC.percentEncoded(held.body.bytes))

@@ -4,7 +4,7 @@ import json
 import os
 
 from harness.client import read
-from harness.envoyfile import bootstrap, cluster, common_tls, downstream_tls, hcm, listener, route, upstream_tls
+from harness.envoyfile import bootstrap, cluster, common_tls, downstream_tls, extension, hcm, listener, route, typed, upstream_tls
 from harness.proxy import accepts
 from harness.requests import get
 
@@ -31,6 +31,22 @@ def test_an_unknown_field_is_refused_with_its_path_and_a_suggestion(claim):
         file["static_resources"]["clusters"][0]["conect_timeout"] = "1s"
         return file
     refused(claim, config, "static_resources.clusters[0]", "conect_timeout", "connect_timeout")
+
+
+def test_rules_for_a_filter_that_has_none_are_refused(claim):
+    def config(e):
+        counted = extension("envoy.filters.http.grpc_stats", "grpc_stats")
+        routes = [route(typed_per_filter_config={"envoy.filters.http.grpc_stats": typed("rbac_per_route")})]
+        return bootstrap(e.port("admin"), [listener(e.port("in"), [hcm(e.log, routes=routes, filters=[counted])])], [cluster("up", e.port("up"))])
+    refused(claim, config, "envoy.filters.http.grpc_stats", "another kind of filter")
+
+
+def test_statistics_are_for_all_methods_or_for_those_listed(claim):
+    def config(e):
+        fields = {"stats_for_all_methods": True, "individual_method_stats_allowlist": {"services": []}}
+        counted = extension("envoy.filters.http.grpc_stats", "grpc_stats", **fields)
+        return bootstrap(e.port("admin"), [listener(e.port("in"), [hcm(e.log, filters=[counted])])], [cluster("up", e.port("up"))])
+    refused(claim, config, "individual_method_stats_allowlist", "stats_for_all_methods")
 
 
 def test_all_errors_are_reported_at_once_with_line_and_column(claim):

@@ -6,7 +6,8 @@ import struct
 import threading
 import time
 
-from harness.envoyfile import bootstrap, cluster, extension, http2_upstream, listener
+from harness import upstream as up
+from harness.envoyfile import bootstrap, cluster, extension, hcm, http2_upstream, listener
 from harness.grpcside import MIB, SERVICE, Service
 from harness.proxy import wait_until
 
@@ -152,6 +153,22 @@ def test_a_browser_calls_a_real_service(claim):
             assert "7" in said, (head, data)
         assert mesh.caller.unary(b"plain gRPC", timeout=20) == b"plain gRPC", "gRPC itself no longer passes"
         assert mesh.proxy.stats()[f"cluster.app.grpc.{SERVICE}.Unary.total"] == 5
+
+
+def test_a_page_in_place_of_an_answer_becomes_a_status_however_small_buffers_are(claim):
+    upstream = claim.upstream("up")
+    upstream.script([up.respond("502 Bad Gateway", body="x" * 300000)])
+    web = extension("envoy.filters.http.grpc_web", "grpc_web")
+    for size in (1024, 1024 * 1024):
+        claim.environment.ports.pop("in", None)
+        proxy = claim.start(lambda e: bootstrap(
+            e.port("admin"), [listener(e.port("in"), [hcm(e.log, filters=[web])], per_connection_buffer_limit_bytes=size)],
+            [cluster("up", e.port("up"))],
+        ))
+        status, head, data = web_call(claim, f"/{SERVICE}/Unary", b"hello")
+        assert status == 502 and head["grpc-status"] == "14" and data == b"", (status, head)
+        assert head["grpc-message"] == "x" * min(size, 16384), len(head["grpc-message"])
+        proxy.stop()
 
 
 def test_a_slow_reader_holds_bounded_memory_and_stops_nobody(claim):

@@ -92,6 +92,8 @@ package final class GRPCStatsTable {
 
     /// Nil where the path is no `/<service>/<method>`.
     package func find(path: Bytes, _ cluster: ClusterLabels, naming: Naming) -> GRPCMethodStats? {
+        let end = path.firstIndex(of: UInt8(ascii: "?")) ?? path.count
+        let path = Bytes(rebasing: path[..<end])
         guard path.count > 1, path[0] == UInt8(ascii: "/") else { return nil }
         let hash = Self.hash(path)
         let bucket = Int(truncatingIfNeeded: hash) & (buckets.count - 1)
@@ -121,8 +123,7 @@ package final class GRPCStatsTable {
 
     /// `/shop.v1.Cart/Add` is method `Add` of service `shop.v1.Cart`.
     private static func split(_ path: Bytes) -> (service: String, method: String)? {
-        let end = path.firstIndex(of: UInt8(ascii: "?")) ?? path.count
-        let parts = path[1..<end].split(
+        let parts = path[1...].split(
             separator: UInt8(ascii: "/"),
             omittingEmptySubsequences: false
         )
