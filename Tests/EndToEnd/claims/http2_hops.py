@@ -1,5 +1,6 @@
 """HTTP/2 with real clients and hostile ones: who speaks what, how connections end, who is closed for abuse."""
 
+import os
 import shutil
 import signal
 import socket
@@ -10,9 +11,10 @@ import time
 from harness import upstream as up
 from harness.claim import Skipped
 from harness.client import read
-from harness.envoyfile import bootstrap, cluster, hcm, listener, route, typed
+from harness.envoyfile import bootstrap, cluster, common_tls, downstream_tls, hcm, listener, route, typed, upstream_tls
 from harness.http2 import H2Client, h2
-from harness.proxy import wait_until
+from harness.ports import free_port
+from harness.proxy import Flavor, Proxy, find_envoy, wait_until
 from harness.requests import get
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -34,9 +36,9 @@ def file(upstream_h2=False, upstream_options=None, **manager):
             extensions = {"typed_extension_protocol_options": {OPTIONS: typed(
                 "http_options", explicit_http_config={"http2_protocol_options": {}}, **(upstream_options or {}))}}
         routes = [route({"prefix": "/direct"}, direct_response={"status": 200, "body": {"inline_string": "direct"}}),
-                  route(retry_policy={"retry_on": "refused-stream", "num_retries": 2})]
+                  route(retry_policy={"retry_on": "refused-stream", "num_retries": 9, "retry_back_off": {"base_interval": "0.001s"}})]
         entry = hcm(e.log, routes=routes, **{"codec_type": "AUTO", **manager})
-        return bootstrap(e.port("admin"), [listener(e.port("in"), [entry])], [cluster("up", e.port("up"), **extensions)])
+        return bootstrap(e.port("admin"), [listener(e.port("in"), [entry])], [cluster("up", e.port("up"), circuit_breakers={"thresholds": [{"max_retries": 100}]}, **extensions)])
     return make
 
 
@@ -291,3 +293,111 @@ def test_closed_windows_hold_little_and_stop_nobody(claim):
     assert proxy.resident_kib() - before < 24 * 1024, proxy.resident_kib() - before
     assert wait_until(lambda: proxy.stats().get("http.in.downstream_rq_active") == 0, 5), "stalled streams stay"
     sock.close()
+
+
+# Who speaks what.
+
+def both_ways(claim, upstream_options, alpn):
+    """Two hops of this proxy: mutual TLS between them, the second one with these names in ALPN."""
+    certificates = claim.authority
+    claim.upstream("up")
+
+    def config(e):
+        server = downstream_tls(common_tls(certificates, "server", "ca", alpn_protocols=alpn), require_client_certificate=True)
+        client = upstream_tls(common_tls(certificates, "client", "ca"))
+        plain = hcm(e.log, codec_type="AUTO", routes=[route(cluster="far")], stat_prefix="near")
+        secure = hcm(e.log, codec_type="AUTO", stat_prefix="far")
+        options = {OPTIONS: typed("http_options", **upstream_options)}
+        return bootstrap(
+            e.port("admin"),
+            [listener(e.port("in"), [plain]), listener(e.port("tls"), {"filters": [secure], "transport_socket": server}, name="tls")],
+            [cluster("up", e.port("up")), cluster("far", e.port("tls"), transport_socket=client, typed_extension_protocol_options=options)])
+    return claim.start(config)
+
+
+def asks(claim, *versions):
+    url = f"http://127.0.0.1:{claim.environment.port('in')}/x"
+    for option in versions:
+        code, text = tool("curl", "-sS", option, "-o", "/dev/null", "-w", "%{http_code}", url)
+        assert (code, text) == (0, "200"), (option, text)
+
+
+def test_alpn_chooses_the_version_of_a_hop(claim):
+    proxy = both_ways(claim, {"auto_config": {"http2_protocol_options": {}, "http_protocol_options": {}}}, ["h2", "http/1.1"])
+    asks(claim, "--http1.1", "--http2-prior-knowledge")
+    stats = proxy.stats()
+    assert stats["cluster.far.upstream_cx_http2_total"] == 1 and stats["cluster.far.upstream_cx_http1_total"] == 0
+    assert stats["http.far.downstream_cx_http2_total"] == 1
+
+
+def test_a_server_without_h2_is_spoken_to_in_http1(claim):
+    proxy = both_ways(claim, {"auto_config": {"http2_protocol_options": {}, "http_protocol_options": {}}}, ["http/1.1"])
+    asks(claim, "--http1.1", "--http2-prior-knowledge")
+    stats = proxy.stats()
+    assert stats["cluster.far.upstream_cx_http2_total"] == 0 and stats["http.far.downstream_cx_http1_total"] >= 1
+
+
+def test_the_upstream_may_hear_what_the_client_spoke(claim):
+    proxy = both_ways(claim, {"use_downstream_protocol_config": {"http2_protocol_options": {}, "http_protocol_options": {}}}, ["h2", "http/1.1"])
+    asks(claim, "--http1.1", "--http2-prior-knowledge")
+    stats = proxy.stats()
+    assert stats["cluster.far.upstream_cx_http2_total"] == 1 and stats["cluster.far.upstream_cx_http1_total"] == 1, stats
+
+
+def test_a_real_envoy_on_either_side(claim):
+    envoy = find_envoy()
+    if not envoy or claim.flavor.is_envoy:
+        raise Skipped("Envoy is not installed")
+    claim.upstream("up")
+    certificates, e = claim.authority, claim.environment
+    tls = downstream_tls(common_tls(certificates, "server", "ca", alpn_protocols=["h2"]), require_client_certificate=True)
+    h2c = {OPTIONS: typed("http_options", explicit_http_config={"http2_protocol_options": {}})}
+
+    def near(port, admin, far):
+        """A plain listener on `port` whose requests go on over mutual TLS and HTTP/2 to `far`."""
+        socket_ = upstream_tls(common_tls(certificates, "client", "ca", alpn_protocols=["h2"]))
+        return bootstrap(admin, [listener(port, [hcm(e.log, codec_type="AUTO", routes=[route(cluster="far")])])],
+                         [cluster("far", far, transport_socket=socket_, typed_extension_protocol_options=h2c)])
+
+    def last(port, admin):
+        return bootstrap(admin, [listener(port, {"filters": [hcm(e.log, codec_type="AUTO")], "transport_socket": tls})], [cluster("up", e.port("up"))])
+
+    for first, second in ((claim.flavor, Flavor("envoy", envoy)), (Flavor("envoy", envoy), claim.flavor)):
+        ports = [free_port() for _ in range(4)]
+        proxies = []
+        try:
+            for flavor, made, admin in ((second, last(ports[0], ports[1]), ports[1]), (first, near(ports[2], ports[3], ports[0]), ports[3])):
+                directory = os.path.join(claim.directory, f"{flavor.name}-{admin}")
+                os.makedirs(directory)
+                proxies.append(Proxy(flavor, made, directory, admin))
+                proxies[-1].wait_ready()
+            for path in ("x", "y"):
+                _, text = tool("h2load", "-n", "200", "-c", "2", "-m", "10", f"http://127.0.0.1:{ports[2]}/{path}")
+                assert "200 succeeded, 0 failed, 0 errored" in text, (first.name, text)
+            assert proxies[0].stats()["http.in.downstream_cx_http2_total"] >= 1
+            assert proxies[0].stats()["http.in.downstream_cx_protocol_error"] == 0
+        finally:
+            for proxy in proxies:
+                proxy.stop()
+
+
+def test_a_servers_goaway_loses_no_request(claim):
+    needs_library()
+    seen = {"count": 0}
+
+    def now_and_then(exchange):
+        session = exchange.session
+        with session.lock:
+            seen["count"] += 1
+            last = seen.get(session, (0, False))
+            if last[1] and exchange.identifier > last[0]:
+                return True
+            seen[session] = (max(last[0], exchange.identifier), last[1] or seen["count"] % 20 == 0)
+            if seen[session][1] and not last[1]:
+                session.sock.sendall(frame(GOAWAY, 0, 0, struct.pack(">II", seen[session][0], 0)))
+        return up.respond()(exchange)
+    h2_upstream(claim).script([now_and_then])
+    proxy = claim.start(file(upstream_h2=True))
+    _, text = tool("h2load", "-n", "300", "-c", "2", "-m", "5", f"http://127.0.0.1:{claim.environment.port('in')}/x")
+    assert "300 succeeded, 0 failed, 0 errored" in text and "status codes: 300 2xx" in text, text
+    assert proxy.stats()["cluster.up.upstream_cx_http2_total"] >= 10
