@@ -377,4 +377,13 @@ DIFFERENCES = [
         ours="May differ by a few bytes",
         optional=True,
     ),
+    Difference(
+        "Tunnels end one direction at a time",
+        "A client that has no more to say still hears the rest; an orderly end is neither `DC` nor `UC`, and no error to the client.",
+        ["h?_h?.tunnels/CONNECT is passed on and tunnels", "h?_h?.tunnels/a websocket", "h?_h1.tunnels/a websocket is refused by the upstream"],
+        ("log*", "tunnel", "*headers.connection"),
+        envoy="A client's FIN drops a CONNECT or websocket, `DC`; an upstream's FIN resets an HTTP/2 client's stream",
+        ours="FIN and END_STREAM are passed on as each other",
+        optional=True,
+    ),
 ]
