@@ -2,16 +2,17 @@
 
 import base64
 import http.client
+import json
 import struct
 import threading
 import time
 
 from harness import upstream as up
-from harness.envoyfile import bootstrap, cluster, extension, hcm, http2_upstream, listener
+from harness.envoyfile import bootstrap, cluster, extension, hcm, http2_upstream, listener, typed
 from harness.grpcside import MIB, SERVICE, Service
 from harness.proxy import wait_until
 
-from .grpc_calls import Mesh, manager, two_hops
+from .grpc_calls import Mesh, manager, one_hop, two_hops
 
 
 def stats_filter(**fields):
@@ -28,6 +29,23 @@ def test_a_refusal_is_a_status_with_its_reason(claim):
         assert mesh.caller.unary(b"x", timeout=20) == b"x", "the connection serves others on"
         error = mesh.caller.failure(mesh.caller.wait)
         assert mesh.proxy.stats()["http.one.downstream_cx_total"] == 1, "a refusal costs the connection"
+
+
+def test_explain_and_routes_find_the_policy_behind_other_filters(claim):
+    deny = {"action": "DENY", "policies": {"nobody": {"permissions": [{"any": True}], "principals": [{"any": True}]}}}
+    rules = typed("rbac_per_route", rbac={"rules": deny})
+    filters = [extension("envoy.filters.http.grpc_web", "grpc_web"), stats_filter(), extension("envoy.filters.http.rbac", "rbac")]
+
+    def build(e, service):
+        file = one_hop(e, service, filters=filters)
+        chain = file["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
+        chain["route_config"]["virtual_hosts"][0]["typed_per_filter_config"] = {"envoy.filters.http.rbac": rules}
+        return file
+    with Mesh(claim, build) as mesh:
+        assert mesh.caller.failure(mesh.caller.unary).code().name == "PERMISSION_DENIED"
+        question = {"listener": "in", "method": "POST", "path": f"/{SERVICE}/Unary", "authority": "a.test"}
+        status, body, _ = mesh.proxy.request("POST", "/explain", json.dumps(question))
+        assert status == 200 and '"nobody"' in body and "403" in body, body
 
 
 def test_a_service_that_is_not_there_is_unavailable(claim):
