@@ -18,6 +18,8 @@ ONLY_HTTP1 = {
         "half-close of the client after the request", "a head arrives in pieces", "no reason phrase", "h2c upgrade is ignored",
         "upgrade to something else", "response without framing ends with the connection", "empty reason phrase",
     },
+    # Half a head: frames come whole or not at all.
+    "timeouts": {"request timeout in the head", "request headers timeout"},
 }
 
 
