@@ -197,6 +197,8 @@ package final class RequestSanitizer {
 
     // MARK: What it may say
 
+    private static let originalURL = HeaderName("x-envoy-original-url")
+
     private func removeInternalHeaders(_ head: HeaderMap, isEdge: Bool) {
         if isEdge {
             head.remove(.envoyDecoratorOperation)
@@ -204,6 +206,7 @@ package final class RequestSanitizer {
             head.remove(.envoyDownstreamServiceNode)
             head.remove(.envoyOriginalPath)
             head.remove(.envoyOriginalHost)
+            head.remove(Self.originalURL)
         }
         head.remove(.envoyRetryOn)
         head.remove(.envoyRetryGRPCOn)

@@ -25,7 +25,7 @@ enum InternalRedirect {
         _ policy: InternalRedirectConfig,
         status: Int,
         to stream: HTTPStream,
-        previous: RouteSelection?
+        from previous: RouteSelection?
     ) -> Bool {
         let stats = stream.settings.routerStats
         guard let target = Target(location, relativeTo: stream.request) else {
@@ -39,8 +39,13 @@ enum InternalRedirect {
             let keepsSafe = policy.predicates.contains {
                 if case .safeCrossScheme = $0 { true } else { false }
             }
-            guard policy.allowsCrossScheme, !(keepsSafe && wasSecure) else {
+            guard policy.allowsCrossScheme else {
                 stats.passthroughInternalRedirectUnsafeScheme.add()
+                return false
+            }
+            // A request that came in the clear is not taken for one that did not.
+            guard !(keepsSafe && isSecure) else {
+                stats.passthroughInternalRedirectPredicate.add()
                 return false
             }
         }
@@ -75,6 +80,7 @@ enum InternalRedirect {
             return false
         }
         // The next upstream learns what the client had asked for.
+        if status == 303 { head.remove(.contentLength) }
         let original = "\(before.scheme)://\(before.authority)\(before.path)"
         head.set(HeaderName("x-envoy-original-url"), original)
         stream.redirected(to: next)
@@ -106,7 +112,7 @@ enum InternalRedirect {
             if location.hasPrefix("/") {
                 scheme = head.string(.scheme) ?? "http"
                 authority = head.string(.authority) ?? ""
-                path = location
+                path = Self.withoutFragment(location)
                 return
             }
             guard let separator = location.range(of: "://") else { return nil }
@@ -117,7 +123,11 @@ enum InternalRedirect {
             authority = String(rest[..<end])
             guard !authority.isEmpty else { return nil }
             path = rest[end...].hasPrefix("/") ? String(rest[end...]) : "/" + rest[end...]
-            if let fragment = path.firstIndex(of: "#") { path = String(path[..<fragment]) }
+            path = Self.withoutFragment(path)
+        }
+
+        private static func withoutFragment(_ path: String) -> String {
+            path.firstIndex(of: "#").map { String(path[..<$0]) } ?? path
         }
     }
 }

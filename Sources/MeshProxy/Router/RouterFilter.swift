@@ -120,6 +120,7 @@ package final class RouterFilter: TimerTarget {
             if kept.count > bufferBytesMax, !isRequestPaused {
                 isRequestPaused = true
                 stream.pauseRequest()
+                abandonRepeats()
             }
         }
         if endStream { armRouteTimer() }
@@ -153,20 +154,22 @@ package final class RouterFilter: TimerTarget {
         selection?.route.requestBufferLimit.map { Int(clamping: $0) } ?? settings.bufferLimit
     }
 
-    private var mayNeedBodyAgain: Bool { retry != nil && !isResponseStarted && isKeptWhole }
+    private var mayNeedBodyAgain: Bool {
+        (retry != nil || action?.internalRedirect != nil) && !isResponseStarted && isKeptWhole
+    }
 
     private func keep(_ bytes: Bytes) {
         guard kept.count + bytes.count <= bufferBytesMax else {
-            // Too much to repeat: from here on this request has one attempt only.
-            cluster?.stats.retryOrShadowAbandoned.add()
-            return releaseKept()
+            abandonRepeats()
+            return kept.release()
         }
         kept.append(bytes)
     }
 
-    private func releaseKept() {
+    /// Too much to repeat: from here on this request has one attempt only.
+    private func abandonRepeats() {
+        if mayNeedBodyAgain { cluster?.stats.retryOrShadowAbandoned.add() }
         isKeptWhole = false
-        kept.release()
     }
 
     // MARK: Attempts
@@ -240,7 +243,10 @@ package final class RouterFilter: TimerTarget {
         attempt.send(head: stream.request, endStream: ends && kept.isEmpty)
         if !kept.isEmpty, self.attempt === attempt {
             attempt.send(kept.bytes, endStream: ends)
-            if retry == nil { releaseKept() }
+            if !mayNeedBodyAgain {
+                abandonRepeats()
+                kept.release()
+            }
         }
         if let trailers, self.attempt === attempt { attempt.send(trailers: trailers) }
         if isRequestComplete, self.attempt === attempt {
@@ -421,9 +427,7 @@ package final class RouterFilter: TimerTarget {
             stream.info.flags.insert(.upstreamRetryLimitExceeded)
             return false
         case .retry(let delay, let kind):
-            guard isKeptWhole else {
-                return false
-            }
+            guard isKeptWhole else { return false }
             guard cluster.vitals[action.priority].tryAcquireRetry() else {
                 cluster.stats.upstreamRqRetryOverflow.add()
                 stream.info.flags.insert(.upstreamOverflow)
@@ -494,13 +498,7 @@ package final class RouterFilter: TimerTarget {
         else { return false }
         guard isRequestComplete, isKeptWhole, redirectsFollowed < policy.redirectsMax,
             let location = head.string(.location),
-            InternalRedirect.apply(
-                location,
-                policy,
-                status: status,
-                to: stream,
-                previous: selection
-            )
+            InternalRedirect.apply(location, policy, status: status, to: stream, from: selection)
         else {
             cluster.stats.upstreamInternalRedirectFailedTotal.add()
             return false
@@ -513,6 +511,12 @@ package final class RouterFilter: TimerTarget {
         loop.cancel(&timer)
         releaseRetrySlot()
         previousHosts.removeAll()
+        if status == 303 {
+            kept.clear()
+            trailers = nil
+        }
+        // The redirected request is another one (envoy: recreateStream).
+        stream.info.attemptCount = 0
         requestHead(stream.request, endStream: false)
         return true
     }
