@@ -33,6 +33,8 @@ package struct Options: Hashable, Sendable {
     package private(set) var baseID = "0"
     /// How long in-flight requests have after a request to stop; nil: the agent's default.
     package var drainTime: Duration?
+    /// The longest that an access-log line waits for company; nil: the log writer's default.
+    package var logFlushInterval: Duration?
     /// Flags of Envoy's hot restart that were given: they have no effect, which a log line says.
     package var hotRestartFlags: [String] = []
 
@@ -114,6 +116,11 @@ package struct Options: Hashable, Sendable {
                 return "\(Self.quoted(value)) is not a number of seconds"
             }
             drainTime = .seconds(Int64(seconds))
+        case "file-flush-interval-msec":
+            guard let milliseconds = UInt32(value) else {
+                return "\(Self.quoted(value)) is not a number of milliseconds"
+            }
+            logFlushInterval = .milliseconds(Int64(milliseconds))
         case "base-id":
             guard let number = UInt32(value) else {
                 return "\(Self.quoted(value)) is not a number"
@@ -176,6 +183,11 @@ extension Options {
             name: "drain-time-s",
             value: "SECONDS",
             help: "how long requests in flight have after SIGTERM"
+        ),
+        Flag(
+            name: "file-flush-interval-msec",
+            value: "MILLISECONDS",
+            help: "the longest that a line of an access log waits for company (1000)"
         ),
         Flag(name: "disable-hot-restart", help: "accepted for Envoy's sake; no effect"),
         Flag(name: "base-id", value: "N", help: "accepted for Envoy's sake; no effect"),

@@ -24,7 +24,7 @@ private func options(_ line: String) -> Options? {
     @Test func `every option is read`() {
         let found = options(
             "-c a.yaml --mode validate --concurrency 4 -l warn --component-log-level"
-                + " upstream:debug,http:trace --drain-time-s 30"
+                + " upstream:debug,http:trace --drain-time-s 30 --file-flush-interval-msec 20"
         )
         #expect(found?.mode == .validate)
         #expect(found?.concurrency == 4)
@@ -36,6 +36,7 @@ private func options(_ line: String) -> Options? {
             ]
         )
         #expect(found?.drainTime == .seconds(30))
+        #expect(found?.logFlushInterval == .milliseconds(20))
         #expect(found?.hotRestartFlags == [])
     }
 
@@ -72,6 +73,10 @@ private func options(_ line: String) -> Options? {
             #"--component-log-level: "http" is not of the form component:level"#
         ),
         ("-c a --drain-time-s -1", #"--drain-time-s: "-1" is not a number of seconds"#),
+        (
+            "-c a --file-flush-interval-msec 1s",
+            #"--file-flush-interval-msec: "1s" is not a number of milliseconds"#
+        ),
         ("-c a --disable-hot-restart=1", "the option --disable-hot-restart takes no value"),
         ("--config-path=", "--config-path: the path is empty"),
     ]) func `a wrong command line is refused with the reason`(line: String, message: String) {

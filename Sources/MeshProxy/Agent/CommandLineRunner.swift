@@ -102,13 +102,20 @@ package enum CommandLineRunner {
         return ProcessState(
             registry: registry,
             log: log,
-            logWriter: LogWriter(SystemLogFiles(), registry),
+            logWriter: logWriter(options, registry),
             formats: FormatEnvironment(hostname: DiskFiles.hostname) { name in
                 DiskFiles().environment(name).map { String(decoding: $0, as: UTF8.self) }
             },
             startWall: system.wallClock(),
             nodeAddress: NodeAddress.find()
         )
+    }
+
+    private static func logWriter(_ options: Options, _ registry: StatsRegistry) -> LogWriter {
+        guard let interval = options.logFlushInterval else {
+            return LogWriter(SystemLogFiles(), registry)
+        }
+        return LogWriter(SystemLogFiles(), registry, flushInterval: Nanoseconds(interval))
     }
 
     private static func load(

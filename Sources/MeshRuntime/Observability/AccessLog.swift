@@ -2,7 +2,7 @@ import MeshConfig
 import MeshNet
 
 /// One worker's access logs: its loggers write into buffers that go to the ``LogWriter`` when they
-/// are full, or a second after their first line.
+/// are full, or ``LogWriter/flushInterval`` after their first line.
 package final class WorkerAccessLogs: TimerTarget {
     private let writer: LogWriter
     private let loop: EventLoop
@@ -11,9 +11,6 @@ package final class WorkerAccessLogs: TimerTarget {
     private var outputs: [LogOutput] = []
     private var timer = TimerID.none
     private var random: FastRandom
-
-    /// The longest that a line waits for company; Envoy's default is 10 s.
-    package static let flushInterval = Nanoseconds.seconds(1)
 
     package init(
         _ writer: LogWriter,
@@ -61,7 +58,7 @@ package final class WorkerAccessLogs: TimerTarget {
     }
 
     fileprivate func lineWritten() {
-        if timer.isNone { timer = loop.arm(self, after: Self.flushInterval) }
+        if timer.isNone { timer = loop.arm(self, after: writer.flushInterval) }
     }
 
     fileprivate func nextRandom() -> UInt64 { random.next() }

@@ -5,6 +5,8 @@ import Synchronization
 /// Writes what workers have formatted to files, on a thread of its own: a slow or full disk costs log
 /// lines, never requests.
 package final class LogWriter: Sendable {
+    /// The longest that a worker keeps a line for company (envoy: --file-flush-interval-msec, 10 s there).
+    package let flushInterval: Nanoseconds
     private let system: any LogFiles
     private let stats: FilesystemStats
     private let state = Mutex(State())
@@ -17,7 +19,12 @@ package final class LogWriter: Sendable {
     }
 
     /// Counts on the log writer's own cells.
-    package init(_ system: any LogFiles, _ registry: StatsRegistry) {
+    package init(
+        _ system: any LogFiles,
+        _ registry: StatsRegistry,
+        flushInterval: Nanoseconds = .seconds(1)
+    ) {
+        self.flushInterval = flushInterval
         self.system = system
         stats = FilesystemStats(WorkerStats(registry, index: registry.logWriterIndex))
     }

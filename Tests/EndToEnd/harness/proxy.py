@@ -36,9 +36,7 @@ class Flavor:
 
     def command(self, config, concurrency, extra):
         line = [self.path, "-c", config, "--concurrency", str(concurrency)]
-        line += ["--disable-hot-restart", "-l", "warning"]
-        if self.is_envoy:
-            line += ["--file-flush-interval-msec", "10"]
+        line += ["--disable-hot-restart", "-l", "warning", "--file-flush-interval-msec", "10"]
         return line + list(extra)
 
 
