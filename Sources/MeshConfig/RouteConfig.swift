@@ -168,6 +168,8 @@ package struct VirtualHostConfig: Sendable {
     package let requestBufferLimit: UInt64?
     /// `filter_metadata`, for `%METADATA(VIRTUAL_HOST:…)%`.
     package let metadata: MetadataConfig
+    /// The first that a request matches counts it.
+    package let virtualClusters: [VirtualClusterConfig]
 
     package init(_ object: ConfigObject) {
         name = object.requiredString("name")
@@ -202,8 +204,7 @@ package struct VirtualHostConfig: Sendable {
         retryPolicy = object.object("retry_policy").map { RetryPolicyConfig($0) }
         requestBufferLimit = RouteEntryConfig.bufferLimit(object)
         metadata = MetadataConfig(object.object("metadata"))
-        // Both only name statistics.
-        object.inert("virtual_clusters")
+        virtualClusters = object.objects("virtual_clusters").map { VirtualClusterConfig($0) }
         object.unsupported("matcher", "matcher trees are not implemented; use routes")
         object.unsupported("rate_limits", "global rate limiting is not implemented")
         object.unsupported("cors", "deprecated, and cross-origin policy is not implemented")
@@ -241,6 +242,8 @@ package struct RouteEntryConfig: Sendable {
     /// `filter_metadata`, for RBAC and `%METADATA(ROUTE:…)%`.
     package let metadata: MetadataConfig
     package let requestBufferLimit: UInt64?
+    /// Under which its requests are counted; empty where they are not.
+    package let statPrefix: String
     /// Where it stands in the file.
     package let path: ConfigPath
     package let position: ConfigPosition
@@ -279,8 +282,9 @@ package struct RouteEntryConfig: Sendable {
         filterOverrides = FilterOverridesConfig(object)
         metadata = MetadataConfig(object.object("metadata"))
         requestBufferLimit = Self.bufferLimit(object)
-        // The first two serve tracing, which is off; the last names statistics.
-        object.inert("decorator", "tracing", "stat_prefix")
+        statPrefix = object.string("stat_prefix", default: "")
+        // Both serve tracing, which is off.
+        object.inert("decorator", "tracing")
         object.unsupported("route_specifiers", "no such extension is implemented")
     }
 

@@ -106,6 +106,7 @@ package final class HTTPConnectionManagerSettings: RuntimeUser {
             RouteEnvironment(
                 cluster: { worker.clusters[$0] },
                 formats: worker.formats,
+                stats: worker.stats,
                 share: { runtime.share($0) },
                 filters: filters.map(\.name),
                 settings: { at, override in filters[at].setting(override) }

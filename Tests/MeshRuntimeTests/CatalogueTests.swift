@@ -61,7 +61,7 @@ struct CatalogueTests {
         _ = RBACStats(stats, prefix: "http.ingress.", shadowPrefix: "shadow_")
         _ = RBACStats(stats, prefix: "tcp.")
         _ = TCPProxyStats(stats, statPrefix: "tcp_in")
-        _ = VirtualClusterStats(stats, virtualHost: "vh", virtualCluster: "vc1")
+        _ = VirtualHostStats(stats, virtualHost: "vh", virtualCluster: "vc1")
         for listener in ["127.0.0.1_29911", "ltls"] {
             _ = ListenerStats(stats, listener: listener)
             _ = ListenerWorkerStats(stats, listener: listener)

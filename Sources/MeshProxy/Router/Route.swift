@@ -8,6 +8,8 @@ package struct RouteEnvironment {
     /// The worker's cluster of this name.
     package var cluster: (String) -> Cluster?
     package var formats: FormatEnvironment
+    /// Where virtual clusters and routes count; nil where nothing is to be counted.
+    package var stats: WorkerStats?
     /// What the runtime makes of a share it may override.
     package var share: (RuntimeFractionalPercent) -> FractionalPercent
     /// Names of the HTTP filters, in the chain's order: ``Route/settings`` follows it.
@@ -18,6 +20,7 @@ package struct RouteEnvironment {
     package init(
         cluster: @escaping (String) -> Cluster?,
         formats: FormatEnvironment,
+        stats: WorkerStats? = nil,
         share: @escaping (RuntimeFractionalPercent) -> FractionalPercent = { $0.defaultValue },
         filters: [String] = [],
         settings: @escaping (Int, FilterOverridesConfig.Override) -> FilterSetting = { _, _ in
@@ -26,6 +29,7 @@ package struct RouteEnvironment {
     ) {
         self.cluster = cluster
         self.formats = formats
+        self.stats = stats
         self.share = share
         self.filters = filters
         self.settings = settings
@@ -48,8 +52,10 @@ package struct VirtualHostFacts {
     package let includesRequestAttemptCount: Bool
     package let includesAttemptCountInResponse: Bool
     package let includesTimeoutRetryHeader: Bool
+    package let virtualClusters: VirtualClusters?
 
-    init(_ config: VirtualHostConfig) {
+    init(_ config: VirtualHostConfig, _ stats: WorkerStats?) {
+        virtualClusters = VirtualClusters(config, stats)
         name = config.name
         includesRequestAttemptCount = config.includesRequestAttemptCount
         includesAttemptCountInResponse = config.includesAttemptCountInResponse
@@ -67,10 +73,10 @@ package final class VirtualHost {
     /// By place in ``routes``: what a request without a split is given.
     private(set) var selections: [RouteSelection] = []
 
-    init(_ config: VirtualHostConfig, routes: [Route]) {
+    init(_ config: VirtualHostConfig, routes: [Route], stats: WorkerStats?) {
         self.config = config
         self.routes = routes
-        facts = VirtualHostFacts(config)
+        facts = VirtualHostFacts(config, stats)
         labels = RouteLabels(
             name: "",
             virtualHostName: config.name,
@@ -109,6 +115,8 @@ package final class Route {
     package let action: Action
     /// How much of a request is kept for retries; nil: the listener's buffer limit.
     package let requestBufferLimit: UInt64?
+    /// Where its requests are counted; nil without `stat_prefix`.
+    let stats: VirtualHostStats?
     /// By place in the filter chain; those of a weighted cluster win.
     package let settings: [FilterSetting]
     private let requestMutations: HeaderMutationLevels
@@ -127,6 +135,12 @@ package final class Route {
             virtualHostMetadata: host.metadata
         )
         self.config = config
+        stats =
+            config.statPrefix.isEmpty
+            ? nil
+            : environment.stats.map {
+                VirtualHostStats($0, virtualHost: host.name, route: config.statPrefix)
+            }
         matcher = RouteMatcher(config.match, share: environment.share)
         requestBufferLimit = config.requestBufferLimit ?? host.requestBufferLimit
         settings = Self.settings(

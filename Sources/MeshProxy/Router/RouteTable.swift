@@ -51,7 +51,8 @@ package final class RouteTable {
         hosts = config.virtualHosts.map { host in
             VirtualHost(
                 host,
-                routes: host.routes.map { Route($0, host: host, table: config, environment) }
+                routes: host.routes.map { Route($0, host: host, table: config, environment) },
+                stats: environment.stats
             )
         }
         index = VirtualHostIndex(config.virtualHosts)

@@ -13,6 +13,7 @@ package final class RouterFilter: TimerTarget {
     private(set) var selection: RouteSelection?
     private var action: ForwardAction?
     private var cluster: Cluster?
+    private var accounts: RequestAccounts?
     private var attempt: UpstreamRequest?
     private var retry: RetryState?
     private var timeouts: RequestTimeouts?
@@ -93,6 +94,7 @@ package final class RouterFilter: TimerTarget {
         }
         self.action = action
         self.cluster = cluster
+        accounts = RequestAccounts(cluster, selection, head, stream)
         timeouts = RequestTimeouts(action, config, request: head)
         if selection.host.includesRequestAttemptCount { head.set(.envoyAttemptCount, "1") }
         selection.route.prepareRequest(
@@ -198,7 +200,7 @@ package final class RouterFilter: TimerTarget {
             if let ticket { attempt.isQueued(as: ticket) }
         case .noEndpoint:
             self.attempt = nil
-            cluster.responses.record(code: 503, isInternal: stream.isInternalRequest)
+            accounts?.record(code: 503)
             sendUpstreamReply(.noHealthyUpstream)
         }
     }
@@ -225,6 +227,7 @@ package final class RouterFilter: TimerTarget {
 
     /// The attempt has its stream: it sends what there is of the request.
     func attemptReady(_ attempt: UpstreamRequest, _ connection: UpstreamConnection) {
+        accounts?.attemptBegan()
         let endpoint = connection.endpoint
         attempted(endpoint)
         // The name of a logical endpoint may lead elsewhere by now.
@@ -283,7 +286,7 @@ package final class RouterFilter: TimerTarget {
         // whole response (envoy: RouteAction.timeout).
         stream.info.responseCode = status
         if isRequestComplete { kept.release() }
-        cluster.responses.record(code: status, isInternal: stream.isInternalRequest)
+        accounts?.record(code: status)
         if let completed = requestCompleteTime, !config.suppressesEnvoyHeaders {
             let waited = max(0, (loop.now - completed).milliseconds)
             head.set(.envoyUpstreamServiceTime, decimal: Int(waited))
@@ -322,7 +325,7 @@ package final class RouterFilter: TimerTarget {
         loop.cancel(&timer)
         guard let completed = requestCompleteTime else { return }
         let took = UInt64(max(0, (loop.now - completed).milliseconds))
-        cluster?.responses.record(milliseconds: took, isInternal: stream.isInternalRequest)
+        accounts?.record(milliseconds: took)
     }
 
     // MARK: Failures
@@ -332,7 +335,7 @@ package final class RouterFilter: TimerTarget {
         _ reason: StreamResetReason,
         transportFailure: String
     ) {
-        guard self.attempt === attempt, let cluster else { return }
+        guard self.attempt === attempt, let accounts else { return }
         if !transportFailure.isEmpty {
             stream.info.upstreamTransportFailureReason = LocalReply.underscored(transportFailure)
         }
@@ -355,10 +358,7 @@ package final class RouterFilter: TimerTarget {
         if reason == .remoteRefused, decision ?? .no == .no, repeatsLostRace(reason, attempt) {
             return
         }
-        cluster.responses.record(
-            code: reason == .protocolError ? 502 : 503,
-            isInternal: stream.isInternalRequest
-        )
+        accounts.record(code: reason == .protocolError ? 502 : 503)
         sendUpstreamReply(
             .upstreamReset(
                 reason,
@@ -393,13 +393,13 @@ package final class RouterFilter: TimerTarget {
         {
             return
         }
-        cluster.responses.record(code: 504, isInternal: stream.isInternalRequest)
+        accounts?.record(code: 504)
         sendUpstreamReply(.upstreamTimeout(perTry: !isIdle, isIdle: isIdle))
     }
 
     private func routeTimedOut() {
-        guard let cluster else { return }
-        cluster.stats.upstreamRqTimeout.add()
+        guard let accounts else { return }
+        accounts.timedOut()
         count(.requestsTimeout, attempt)
         count(.requestsError, attempt)
         attempt?.abandon()
@@ -408,7 +408,7 @@ package final class RouterFilter: TimerTarget {
             stream.info.responseCodeDetails = "response_timeout"
             return stream.abortResponse(.localReset)
         }
-        cluster.responses.record(code: 504, isInternal: stream.isInternalRequest)
+        accounts.record(code: 504)
         sendUpstreamReply(.upstreamTimeout(perTry: false, isIdle: false))
     }
 
@@ -417,25 +417,25 @@ package final class RouterFilter: TimerTarget {
     /// Acts on a decision; true where another attempt will be made.
     private func retries(_ decision: RetryDecision, replacing attempt: UpstreamRequest) -> Bool {
         guard let cluster, let action else { return false }
-        if wasRetried, decision == .no { cluster.stats.upstreamRqRetrySuccess.add() }
+        if wasRetried, decision == .no { accounts?.retrySucceeded() }
         releaseRetrySlot()
         switch decision {
         case .no:
             return false
         case .limitExceeded:
-            cluster.stats.upstreamRqRetryLimitExceeded.add()
+            accounts?.retryLimitExceeded()
             stream.info.flags.insert(.upstreamRetryLimitExceeded)
             return false
         case .retry(let delay, let kind):
             guard isKeptWhole else { return false }
             guard cluster.vitals[action.priority].tryAcquireRetry() else {
-                cluster.stats.upstreamRqRetryOverflow.add()
+                accounts?.retryOverflowed()
                 stream.info.flags.insert(.upstreamOverflow)
                 return false
             }
             holdsRetrySlot = true
             wasRetried = true
-            cluster.stats.upstreamRqRetry.add()
+            accounts?.retried()
             switch kind {
             case .exponential: cluster.stats.upstreamRqRetryBackoffExponential.add()
             case .rateLimited: cluster.stats.upstreamRqRetryBackoffRatelimited.add()
@@ -544,5 +544,6 @@ package final class RouterFilter: TimerTarget {
         kept.release()
         releaseRetrySlot()
         cluster = nil
+        accounts = nil
     }
 }

@@ -377,6 +377,7 @@ struct StatsTagRule: Sendable {
         StatsTagRule("envoy_worker_id", .text("thread_local_cluster_manager"), .worker, .more),
         StatsTagRule("envoy_listener_address", .text("listener"), .listener, .more),
         StatsTagRule("envoy_virtual_host", .text("vhost"), .value, .more),
+        StatsTagRule("envoy_route", .text("vhost"), .any, .text("route"), .value, .more),
         StatsTagRule(
             "envoy_local_http_ratelimit_prefix",
             .value,

@@ -208,7 +208,7 @@ DIFFERENCES = [
     Difference(
         "The order of response flags",
         "Flags are a set, written in the order of Envoy's list.",
-        ["retries/*", "local_replies/per-try timeout with retries used up", "tcp_proxy/nobody listens", "tcp_tls/*"],
+        ["retries/*", "local_replies/per-try timeout with retries used up", "virtual_clusters/per-try timeouts", "tcp_proxy/nobody listens", "tcp_tls/*"],
         ("log*.flags", "log*.flags_long"),
         envoy="In the order they were raised: `URX,UC`", ours="In the list's order: `UC,URX`", optional=True,
     ),
@@ -236,7 +236,7 @@ DIFFERENCES = [
     Difference(
         "One log record per request with internal redirects",
         "One request of a client is one line; its attempts are those of the last hop.",
-        ["route_actions/internal redirect*"],
+        ["route_actions/internal redirect*", "virtual_clusters/an internal redirect"],
         ("log*",),
         envoy="One record per hop", ours="One record", optional=True,
     ),

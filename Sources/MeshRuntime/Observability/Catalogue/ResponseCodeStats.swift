@@ -83,26 +83,3 @@ package final class ClusterResponseStats {
     /// A response that made the router try again.
     package func recordRetry(code: Int) { retry.record(code: code) }
 }
-
-/// Stats of one virtual cluster (envoy: `vhost.<virtual host>.vcluster.<name>.`; the name is `other`
-/// for requests that match none).
-package struct VirtualClusterStats {
-    package let upstreamRqRetry: Counter
-    package let upstreamRqRetryLimitExceeded: Counter
-    package let upstreamRqRetryOverflow: Counter
-    package let upstreamRqRetrySuccess: Counter
-    package let upstreamRqTimeout: Counter
-    package let upstreamRqTotal: Counter
-    package let responses: ResponseCodeStats
-
-    package init(_ stats: WorkerStats, virtualHost: String, virtualCluster: String) {
-        let scope = StatsScope(stats, "vhost.\(virtualHost).vcluster.\(virtualCluster).")
-        upstreamRqRetry = scope.counter("upstream_rq_retry")
-        upstreamRqRetryLimitExceeded = scope.counter("upstream_rq_retry_limit_exceeded")
-        upstreamRqRetryOverflow = scope.counter("upstream_rq_retry_overflow")
-        upstreamRqRetrySuccess = scope.counter("upstream_rq_retry_success")
-        upstreamRqTimeout = scope.counter("upstream_rq_timeout")
-        upstreamRqTotal = scope.counter("upstream_rq_total")
-        responses = ResponseCodeStats(stats, prefix: scope.prefix)
-    }
-}
