@@ -22,8 +22,6 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
     package private(set) var responseTrailers: HeaderMap?
     /// What the route table says of the request; not found before it was asked.
     package private(set) var decision = RouteDecision.notFound(nil)
-    /// Routes taken before an internal redirect led elsewhere.
-    private var visitedRoutes: [Route] = []
     /// The request asks for another protocol, and may have it.
     package var isUpgrade = false
     /// Whether the client sits inside the mesh (envoy: x-envoy-internal).
@@ -106,15 +104,18 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
         if isExplained { return sendExplanation(refusal) }
         if let refusal { return sendLocalReply(refusal) }
         if let timeout = action?.idleTimeout { replaceIdleTimeout(timeout) }
-        let router = RouterFilter(self)
-        self.router = router
+        router = RouterFilter(self)
+        makeFilters()
+        continueRequest(from: 0, endStream: endStream)
+    }
+
+    private func makeFilters() {
         for (at, factory) in settings.filters.enumerated()
         where !factory.isSkipped(filterSetting(at: at)) {
             guard let filter = factory.filter(for: self) else { continue }
             filters.append(filter)
             if let body = filter.body { HTTPBodyFilters.add(body, to: &bodies) }
         }
-        continueRequest(from: 0, endStream: endStream)
     }
 
     /// What the route does with the request, where it forwards it.
@@ -136,24 +137,23 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
         info.cluster = cluster.labels
     }
 
-    /// An internal redirect has chosen another route.
-    package func redirected(to next: RouteSelection) {
-        if case .route(let selection) = decision { visitedRoutes.append(selection.route) }
-        choose(.route(next))
-    }
-
-    package func hasVisited(_ route: Route) -> Bool {
-        if case .route(let selection) = decision, selection.route === route { return true }
-        return visitedRoutes.contains { $0 === route }
+    /// An internal redirect has made the request another one: all filters judge it anew.
+    func redirected(to next: RouteDecision, endStream: Bool) {
+        for filter in filters { filter.streamEnded(self) }
+        filters.removeAll()
+        bodies = nil
+        info.forgetUpstream()
+        choose(next)
+        loop.cancel(&durationTimer)
+        armDurationTimer()
+        replaceIdleTimeout(action?.idleTimeout ?? settings.streamIdleTimeout ?? .zero)
+        makeFilters()
+        continueRequest(from: 0, endStream: endStream)
     }
 
     private func armDurationTimer() {
-        let limit =
-            if let action {
-                action.maxStreamDuration(request: request, manager: settings.streamDurationMax)
-            } else {
-                settings.streamDurationMax
-            }
+        let most = settings.streamDurationMax
+        let limit = action.map { $0.maxStreamDuration(request: request, manager: most) } ?? most
         if let limit { durationTimer = loop.arm(self, Timer.duration, after: limit) }
     }
 

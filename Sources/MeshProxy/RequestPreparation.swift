@@ -79,6 +79,16 @@ package final class RequestPreparation {
         }
     }
 
+    /// Gives the URL of an internal redirect the one spelling that policy knows; false where that cannot be.
+    func normalizeRedirected(_ stream: HTTPStream, _ head: HeaderMap) -> Bool {
+        guard normalizePath(stream, head) == nil else {
+            stream.settings.routerStats.passthroughInternalRedirectBadLocation.add()
+            return false
+        }
+        HostHeader.normalize(head, config, listenerPort: stream.info.connection.localAddress.port)
+        return true
+    }
+
     private func normalizePath(_ stream: HTTPStream, _ head: HeaderMap) -> LocalReply? {
         switch paths.apply(head) {
         case .proceed:

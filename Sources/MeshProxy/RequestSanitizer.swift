@@ -206,8 +206,8 @@ package final class RequestSanitizer {
             head.remove(.envoyDownstreamServiceNode)
             head.remove(.envoyOriginalPath)
             head.remove(.envoyOriginalHost)
-            head.remove(Self.originalURL)
         }
+        head.remove(Self.originalURL)
         head.remove(.envoyRetryOn)
         head.remove(.envoyRetryGRPCOn)
         head.remove(.envoyMaxRetries)

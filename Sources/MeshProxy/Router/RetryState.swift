@@ -90,9 +90,10 @@ package struct RetryState {
     ) -> RetryDecision {
         guard wantsRetry(head) else { return .no }
         guard takeOne() else { return .limitExceeded }
-        if let wait = resetInterval(head, wallNow) {
+        // A millisecond or less is no wait.
+        if let wait = resetInterval(head, wallNow), wait > .milliseconds(1) {
             // Between once and one and a half times what was asked for, so that not all come at once.
-            let jitter = wait.count > 1 ? Int64(random % UInt64(wait.count / 2 + 1)) : 0
+            let jitter = Int64(random % UInt64(wait.count / 2 + 1))
             return .retry(after: Nanoseconds(wait.count.addingSaturating(jitter)), .rateLimited)
         }
         return .retry(after: nextBackOff(random), .exponential)

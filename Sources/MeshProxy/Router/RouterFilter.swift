@@ -22,7 +22,7 @@ package final class RouterFilter: TimerTarget {
     private var holdsRetrySlot = false
     private var wasRetried = false
     private var raceRepeats = 0
-    private var redirectsFollowed = 0
+    private var redirects = FollowedRedirects()
 
     /// Body bytes that an attempt has yet to send, or that the next attempt would have to repeat.
     private var kept = ByteBuffer()
@@ -496,28 +496,29 @@ package final class RouterFilter: TimerTarget {
         guard let policy = action?.internalRedirect, policy.statusCodes.contains(status),
             let cluster
         else { return false }
-        guard isRequestComplete, isKeptWhole, redirectsFollowed < policy.redirectsMax,
-            let location = head.string(.location),
-            InternalRedirect.apply(location, policy, status: status, to: stream, from: selection)
+        let redirect = InternalRedirect(policy, status: status, stream)
+        guard isRequestComplete, isKeptWhole, let selection,
+            let next = redirect.apply(head, from: selection.route, &redirects)
         else {
             cluster.stats.upstreamInternalRedirectFailedTotal.add()
             return false
         }
-        InternalRedirect.copyHeaders(policy, from: head, to: stream.request)
         cluster.stats.upstreamInternalRedirectSucceededTotal.add()
-        redirectsFollowed += 1
         attempt.abandon()
         self.attempt = nil
         loop.cancel(&timer)
         releaseRetrySlot()
         previousHosts.removeAll()
-        if status == 303 {
+        if redirect.becomesGET {
             kept.clear()
             trailers = nil
         }
         // The redirected request is another one (envoy: recreateStream).
-        stream.info.attemptCount = 0
-        requestHead(stream.request, endStream: false)
+        wasRetried = false
+        raceRepeats = 0
+        requestCompleteTime = loop.now
+        self.cluster = nil
+        stream.redirected(to: next, endStream: kept.isEmpty && trailers == nil)
         return true
     }
 

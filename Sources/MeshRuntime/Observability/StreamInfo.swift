@@ -138,6 +138,32 @@ package final class StreamInfo {
         remoteAddress = connection.remoteAddress
     }
 
+    /// The request becomes another one: where it has been so far is no longer of interest.
+    package func forgetUpstream() {
+        upstreamConnectStart = nil
+        upstreamConnectEnd = nil
+        upstreamHandshakeEnd = nil
+        firstUpstreamByteSent = nil
+        lastUpstreamByteSent = nil
+        firstUpstreamByteReceived = nil
+        lastUpstreamByteReceived = nil
+        upstreamHTTPVersion = nil
+        upstreamWireBytesReceived = 0
+        upstreamWireBytesSent = 0
+        route = nil
+        cluster = nil
+        upstreamHost = nil
+        upstreamHostName = ""
+        upstreamHostMetadata = [:]
+        upstreamRemoteAddress = nil
+        upstreamLocalAddress = nil
+        upstreamTLS = nil
+        upstreamTransportFailureReason = ""
+        upstreamConnectionID = 0
+        attemptCount = 0
+        flags = []
+    }
+
     package var routeMetadata: [String: [String: MetadataValue]] { route?.metadata ?? [:] }
     /// Empty where the stream goes nowhere.
     package var clusterName: String { cluster?.name ?? "" }

@@ -208,7 +208,11 @@ DIFFERENCES = [
     Difference(
         "The order of response flags",
         "Flags are a set, written in the order of Envoy's list.",
+<<<<<<< HEAD
         ["retries/*", "local_replies/per-try timeout with retries used up", "virtual_clusters/per-try timeouts", "tcp_proxy/nobody listens", "tcp_tls/*"],
+=======
+        ["retries/*", "overrides/*", "local_replies/per-try timeout with retries used up", "tcp_proxy/nobody listens", "tcp_tls/*"],
+>>>>>>> 2f4b034 (router: internal redirects pass the filters again; tables of redirects and overrides)
         ("log*.flags", "log*.flags_long"),
         envoy="In the order they were raised: `URX,UC`", ours="In the list's order: `UC,URX`", optional=True,
     ),
@@ -239,6 +243,42 @@ DIFFERENCES = [
         ["route_actions/internal redirect*", "virtual_clusters/an internal redirect"],
         ("log*",),
         envoy="One record per hop", ours="One record", optional=True,
+    ),
+    Difference(
+        "The log of an internal redirect that is not followed",
+        "The route and cluster that answered are what the reader of a log looks for.",
+        [
+            f"internal_redirects/{name}" for name in (
+                "two slashes before a host", "an IPv6 host", "to TLS is safe", "an unlisted route", "back and forth",
+            )
+        ],
+        ("log*.cluster", "log*.route"),
+        envoy="Names the route that was refused, or none", ours="Names the route that answered",
+    ),
+    Difference(
+        "Bytes of a body that is repeated for an internal redirect",
+        "The client has sent them once.",
+        ["internal_redirects/*"],
+        ("log*.received",),
+        envoy="Counted again with every redirect", ours="Counted once", optional=True,
+    ),
+    Difference(
+        "Internal redirects to relative references",
+        "RFC 9110 §10.2.2 lets a location be relative, and §4.2.3 makes an empty path `/`.",
+        [
+            f"redirect_references/{name}" for name in (
+                "to a path", "a fragment of a path is left behind", "a query without a path", "a fragment right after the host",
+            )
+        ],
+        EVERYTHING,
+        envoy="Handed to the client", ours="Absolute paths, and hosts without a path, are followed",
+    ),
+    Difference(
+        "Internal redirects to schemes that are not HTTP's",
+        "Nothing is fetched over FTP here; the client may know how.",
+        ["redirect_references/ftp where any scheme may follow"],
+        EVERYTHING,
+        envoy="Followed over HTTP, where `allow_cross_scheme_redirect` is set", ours="Handed to the client",
     ),
     Difference(
         "Counters of half-closed clients, of an empty `Host` and of cut-off bodies",

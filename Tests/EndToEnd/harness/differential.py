@@ -48,9 +48,12 @@ class Case:
 
 
 class Group:
-    """One file. `config(e)` gets an Environment and returns the bootstrap dictionary."""
+    """One file. `config(e)` gets an Environment and returns the bootstrap dictionary.
 
-    def __init__(self, name, config, cases, upstreams=("up",), closed=(), stats=(), certificates=False, admin_paths=(), tags=(), listeners=("in",), client=None):
+    unlogged   access-log records with these details are left out on both sides.
+    """
+
+    def __init__(self, name, config, cases, upstreams=("up",), closed=(), stats=(), certificates=False, admin_paths=(), tags=(), listeners=("in",), client=None, unlogged=()):
         self.name = name
         self.config = config
         self.cases = cases
@@ -61,6 +64,7 @@ class Group:
         self.admin_paths = admin_paths
         self.listeners = listeners
         self.client = client or Client
+        self.unlogged = unlogged
 
 
 class Environment:
@@ -254,6 +258,7 @@ class GroupRun:
         for upstream in self.upstreams.values():
             upstream.settle()
         logs += self.log.records(max(0, case.logs - len(logs)), seconds=1.0)
+        logs = [r for r in logs if not isinstance(r, dict) or r.get("details") not in self.group.unlogged]
         if logs:
             result["log"] = logs
         received = {n: u.requests for n, u in self.upstreams.items() if u.requests}
