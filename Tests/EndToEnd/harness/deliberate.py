@@ -208,11 +208,7 @@ DIFFERENCES = [
     Difference(
         "The order of response flags",
         "Flags are a set, written in the order of Envoy's list.",
-<<<<<<< HEAD
-        ["retries/*", "local_replies/per-try timeout with retries used up", "virtual_clusters/per-try timeouts", "tcp_proxy/nobody listens", "tcp_tls/*"],
-=======
-        ["retries/*", "overrides/*", "local_replies/per-try timeout with retries used up", "tcp_proxy/nobody listens", "tcp_tls/*"],
->>>>>>> 2f4b034 (router: internal redirects pass the filters again; tables of redirects and overrides)
+        ["retries/*", "overrides/*", "local_replies/per-try timeout with retries used up", "virtual_clusters/per-try timeouts", "tcp_proxy/nobody listens", "tcp_tls/*"],
         ("log*.flags", "log*.flags_long"),
         envoy="In the order they were raised: `URX,UC`", ours="In the list's order: `UC,URX`", optional=True,
     ),
