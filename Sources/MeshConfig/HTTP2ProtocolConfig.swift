@@ -38,9 +38,13 @@ package struct HTTP2ProtocolConfig: Hashable, Sendable {
     package private(set) var endsOnlyStreamOnInvalidMessage = false
     package private(set) var keepalive: Keepalive?
 
-    package init() {}
+    /// - Parameter endsOnlyStream: what the connection manager says of a message that is not valid.
+    package init(endsOnlyStreamOnInvalidMessage endsOnlyStream: Bool? = nil) {
+        endsOnlyStreamOnInvalidMessage = endsOnlyStream ?? false
+    }
 
-    package init(_ object: ConfigObject) {
+    package init(_ object: ConfigObject, endsOnlyStreamOnInvalidMessage endsOnlyStream: Bool? = nil)
+    {
         let window: ClosedRange<UInt32> = 65_535...2_147_483_647
         let some: ClosedRange<UInt32> = 1...UInt32.max
         hpackTableSize = object.uint32("hpack_table_size")
@@ -56,10 +60,10 @@ package struct HTTP2ProtocolConfig: Hashable, Sendable {
             "max_inbound_window_update_frames_per_data_frame_sent",
             in: some
         )
-        // The deprecated field holds where the other is absent.
+        // The deprecated field holds where the others are absent.
         let legacy = object.bool("stream_error_on_invalid_http_messaging", default: false)
         endsOnlyStreamOnInvalidMessage =
-            object.bool("override_stream_error_on_invalid_http_message") ?? legacy
+            object.bool("override_stream_error_on_invalid_http_message") ?? endsOnlyStream ?? legacy
         keepalive = object.object("connection_keepalive").map { Keepalive($0) }
         refuseTheRest(object)
     }

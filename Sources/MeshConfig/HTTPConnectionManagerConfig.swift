@@ -57,6 +57,9 @@ package struct HTTPConnectionManagerConfig: Sendable {
     package let requestHeadersKilobytesMax: Int
     /// Zero in any of these means no limit.
     package let streamIdleTimeout: Duration
+    /// Whether an HTTP/1 connection ends with a 400 of the proxy's own
+    /// (envoy: stream_error_on_invalid_http_message).
+    package let closesAfterBadRequest: Bool
     package let requestTimeout: Duration
     package let requestHeadersTimeout: Duration
     package let drainTimeout: Duration
@@ -101,9 +104,12 @@ package struct HTTPConnectionManagerConfig: Sendable {
         http1 =
             object.object("http_protocol_options").map { HTTP1ProtocolConfig($0) }
             ?? HTTP1ProtocolConfig()
+        let endsOnlyStream = object.bool("stream_error_on_invalid_http_message")
         http2 =
-            object.object("http2_protocol_options").map { HTTP2ProtocolConfig($0) }
-            ?? HTTP2ProtocolConfig()
+            object.object("http2_protocol_options").map {
+                HTTP2ProtocolConfig($0, endsOnlyStreamOnInvalidMessage: endsOnlyStream)
+            } ?? HTTP2ProtocolConfig(endsOnlyStreamOnInvalidMessage: endsOnlyStream)
+        closesAfterBadRequest = !(http1.endsOnlyStreamOnInvalidMessage ?? endsOnlyStream ?? false)
         let server = object.string("server_name", default: "")
         serverName = server.isEmpty ? "envoy" : server
         serverHeaderTransformation =
@@ -222,10 +228,6 @@ package struct HTTPConnectionManagerConfig: Sendable {
 
     private static func refuseTheRest(_ object: ConfigObject) {
         object.unsupported("tracing", "spans are not produced")
-        object.unsupported(
-            "stream_error_on_invalid_http_message",
-            "a message that is not valid always ends its connection"
-        )
         object.unsupported(
             "represent_ipv4_remote_address_as_ipv4_mapped_ipv6",
             "addresses are written as they are"

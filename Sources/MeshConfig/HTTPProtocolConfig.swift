@@ -73,6 +73,11 @@ package struct HTTP1ProtocolConfig: Hashable, Sendable {
     package let allowsChunkedLength: Bool
     package let sendsFullyQualifiedURL: Bool
     package let allowsCustomMethods: Bool
+    /// Whether a connection outlives a request that is not valid but can be read to its end; nil is what
+    /// the connection manager says (envoy: override_stream_error_on_invalid_http_message).
+    package let endsOnlyStreamOnInvalidMessage: Bool?
+    /// Protocols whose upgrades are taken for plain requests.
+    package let ignoredUpgrades: [StringMatch]
 
     package init() {
         allowsAbsoluteURL = true
@@ -83,6 +88,8 @@ package struct HTTP1ProtocolConfig: Hashable, Sendable {
         allowsChunkedLength = false
         sendsFullyQualifiedURL = false
         allowsCustomMethods = false
+        endsOnlyStreamOnInvalidMessage = nil
+        ignoredUpgrades = []
     }
 
     /// - Parameter isUpstream: the options are a cluster's: those of requests have no effect.
@@ -100,19 +107,17 @@ package struct HTTP1ProtocolConfig: Hashable, Sendable {
             acceptsHTTP10 = false
             defaultHostForHTTP10 = ""
             allowsCustomMethods = false
+            endsOnlyStreamOnInvalidMessage = nil
+            ignoredUpgrades = []
         } else {
             allowsAbsoluteURL = object.bool("allow_absolute_url", default: true)
             acceptsHTTP10 = object.bool("accept_http_10", default: false)
             defaultHostForHTTP10 = object.string("default_host_for_http_10", default: "")
-            object.unsupported(
-                "override_stream_error_on_invalid_http_message",
-                "a message that is not valid always ends its connection"
+            endsOnlyStreamOnInvalidMessage = object.bool(
+                "override_stream_error_on_invalid_http_message"
             )
             allowsCustomMethods = object.bool("allow_custom_methods", default: false)
-            object.unsupported(
-                "ignore_http_11_upgrade",
-                "upgrades are allowed or not, by upgrade_configs"
-            )
+            ignoredUpgrades = object.objects("ignore_http_11_upgrade").map { StringMatch($0) }
         }
         headerKeyFormat = Self.keyFormat(object.object("header_key_format"))
         enablesTrailers = object.bool("enable_trailers", default: false)

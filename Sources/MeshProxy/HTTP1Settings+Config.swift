@@ -15,6 +15,10 @@ extension HTTP1Settings {
         enableTrailers = config.http1.enablesTrailers
         allowChunkedLength = config.http1.allowsChunkedLength
         allowCustomMethods = config.http1.allowsCustomMethods
+        let ignored = config.http1.ignoredUpgrades.map { $0.workerCopy() }
+        if !ignored.isEmpty {
+            ignoresUpgrade = { name in ignored.contains { $0.matches(name) } }
+        }
         headerKeyFormat =
             switch config.http1.headerKeyFormat {
             case .lowerCase: .lowerCase

@@ -72,9 +72,17 @@ extension HTTPConnectionManagerSettings {
         }
     }
 
-    func requestEnded(_ info: StreamInfo, now: Instant) {
+    func requestEnded(_ stream: HTTPStream) {
         stats.downstreamRqActive.subtract()
-        stats.downstreamRqTime.record(UInt64(max(0, (now - info.start).milliseconds)))
+        if stream.isUpgrade { stats.downstreamCxUpgradesActive.subtract() }
+        let took = stream.loop.now - stream.info.start
+        stats.downstreamRqTime.record(UInt64(max(0, took.milliseconds)))
+    }
+
+    /// The request may have the other protocol it asks for; the upstream may still refuse.
+    func upgradeAllowed() {
+        stats.downstreamCxUpgradesTotal.add()
+        stats.downstreamCxUpgradesActive.add()
     }
 
     /// A response head goes to the client.

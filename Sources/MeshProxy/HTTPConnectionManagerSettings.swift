@@ -10,6 +10,8 @@ package final class HTTPConnectionManagerSettings: RuntimeUser {
     package let stats: HTTPConnectionManagerStats
     package let listenerStats: ListenerHTTPStats
     package let routerStats: HTTPRouterStats
+    let http1Underscores: UnderscoreStats
+    let http2Underscores: UnderscoreStats
     package private(set) var routes: RouteTable
     package let router: RouterConfig
     package let filters: [any HTTPFilterFactory]
@@ -57,6 +59,8 @@ package final class HTTPConnectionManagerSettings: RuntimeUser {
             statPrefix: config.statPrefix
         )
         routerStats = HTTPRouterStats(worker.stats, statPrefix: config.statPrefix)
+        http1Underscores = UnderscoreStats(StatsScope(worker.stats, "http1."))
+        http2Underscores = UnderscoreStats(StatsScope(worker.stats, "http2."))
         if case .tls = chain.transportSocket { isTLS = true } else { isTLS = false }
         bufferLimit = listener.perConnectionBufferLimitBytes
         let options = config.protocolOptions

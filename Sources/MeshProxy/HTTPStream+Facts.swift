@@ -23,6 +23,13 @@ extension HTTPStream {
         )
     }
 
+    /// Whether the connection is not worth keeping after this answer.
+    func endsConnection(_ reply: LocalReply) -> Bool {
+        guard info.httpVersion != .http2 else { return false }
+        return reply.closesConnection
+            || (reply.status == 400 && settings.config.closesAfterBadRequest)
+    }
+
     package func requestInvalid(_ error: CodecError) {
         guard !isFinished else { return }
         if error.isProtocolError { settings.stats.downstreamCxProtocolError.add() }

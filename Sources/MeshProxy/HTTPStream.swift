@@ -271,9 +271,10 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
 
     // MARK: Response
 
-    /// An informational head from upstream (RFC 9110 §15.2) goes to the client as it is.
+    /// An informational head (RFC 9110 §15.2) goes to the client as it is.
     package func sendInformational(_ head: HeaderMap) {
         guard !isFinished, !isResponseStarted else { return }
+        settings.responseBegan(Self.status(of: head))
         wire.sendInformational(head)
     }
 
@@ -422,7 +423,7 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
             return abortResponse(.localReset)
         }
         router?.abandon()
-        if reply.closesConnection, wire.version != .http2 { wire.closeAfterResponse() }
+        if endsConnection(reply) { wire.closeAfterResponse() }
         let taken = worker.headers.take()
         let head = taken.takeUnretainedValue()
         var body = ByteBuffer()
@@ -500,7 +501,7 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
         info.wireBytesReceived = wire.bytesReceived
         info.wireBytesSent = wire.bytesSent
         for filter in filters { filter.streamEnded(self) }
-        settings.requestEnded(info, now: loop.now)
+        settings.requestEnded(self)
         for log in settings.accessLogs { log.log(formatContext()) }
         filters.removeAll()
         manager.streamEnded(self)

@@ -11,7 +11,7 @@ package struct LocalReply {
     package var detailsText: String
     package var flags: ResponseFlags
     /// Not over HTTP/2: where streams share the connection, one that went wrong is no reason to end the
-    /// others'.
+    /// others'. A 400 over HTTP/1 does as the connection manager says, where this does not.
     package var closesConnection: Bool
     /// `location` of a redirect.
     package var location: String?
@@ -118,8 +118,7 @@ package struct LocalReply {
         LocalReply(
             status: 400,
             body: "",
-            details: "missing_host_header",
-            closesConnection: true
+            details: "missing_host_header"
         )
     }
     static var upgradeFailed: LocalReply {
@@ -194,8 +193,7 @@ package struct LocalReply {
         LocalReply(
             status: 400,
             body: "",
-            details: "path_normalization_failed",
-            closesConnection: true
+            details: "path_normalization_failed"
         )
     }
     static var unexpectedUnderscore: LocalReply {

@@ -66,16 +66,27 @@ package final class RequestPreparation {
     /// Upstreams may take `a_b` for `a-b` (envoy: headers_with_underscores_action).
     private func checkUnderscores(_ stream: HTTPStream, _ head: HeaderMap) -> LocalReply? {
         func hasUnderscore(_ name: Bytes) -> Bool { name.contains(UInt8(ascii: "_")) }
+        let settings = stream.settings
+        let stats =
+            stream.info.httpVersion == .http2
+            ? settings.http2Underscores : settings.http1Underscores
         switch config.protocolOptions.underscoresAction {
         case .allow:
             return nil
         case .dropHeader:
-            head.remove { name, _ in hasUnderscore(name) }
+            head.remove { name, _ in
+                guard hasUnderscore(name) else { return false }
+                stats.dropped.add()
+                return true
+            }
             return nil
         case .rejectRequest:
             var found = false
             head.forEach { name, _ in if hasUnderscore(name) { found = true } }
-            return found ? .unexpectedUnderscore : nil
+            guard found else { return nil }
+            stats.rejected.add()
+            if stream.info.httpVersion != .http2 { settings.stats.downstreamCxProtocolError.add() }
+            return .unexpectedUnderscore
         }
     }
 
@@ -136,6 +147,7 @@ package final class RequestPreparation {
 
     private func upgraded(_ stream: HTTPStream) -> LocalReply? {
         stream.isUpgrade = true
+        stream.settings.upgradeAllowed()
         return nil
     }
 }

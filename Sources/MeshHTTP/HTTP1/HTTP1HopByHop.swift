@@ -25,11 +25,12 @@ struct HTTP1HopByHop {
     static func take(
         _ parser: HTTP1Parser,
         _ head: HeaderMap,
-        isRequest: Bool
+        isRequest: Bool,
+        ignoresUpgrade: ((Bytes) -> Bool)? = nil
     ) throws(HTTP1Fault) -> HTTP1HopByHop {
         var result = HTTP1HopByHop()
         if parser.seen & Self.relatives != 0 {
-            try result.take(parser, head, isRequest: isRequest)
+            try result.take(parser, head, isRequest: isRequest, ignoresUpgrade)
         }
         return result
     }
@@ -37,7 +38,8 @@ struct HTTP1HopByHop {
     private mutating func take(
         _ parser: HTTP1Parser,
         _ head: HeaderMap,
-        isRequest: Bool
+        isRequest: Bool,
+        _ ignoresUpgrade: ((Bytes) -> Bool)?
     ) throws(HTTP1Fault) {
         if parser.has(.connection) {
             var options = 0
@@ -64,9 +66,12 @@ struct HTTP1HopByHop {
         if parser.has(.keepAlive) { head.remove(.keepAlive) }
         if parser.has(.te) { reduceTE(head, isRequest: isRequest) }
         if wantsUpgrade {
-            wantsUpgrade =
-                parser.has(.upgrade)
-                && parser.repeated & HTTP1Parser.bit(.upgrade) == 0 && parser.version == .http11
+            var isOne = parser.repeated & HTTP1Parser.bit(.upgrade) == 0
+            if let ignoresUpgrade, parser.has(.upgrade) {
+                Self.reduceUpgrade(head, ignoresUpgrade)
+                isOne = true
+            }
+            wantsUpgrade = parser.has(.upgrade) && isOne && parser.version == .http11
         }
         // h2c is not offered, so it must not be tunnelled either (envoy does the same).
         if wantsUpgrade, let value = head[.upgrade] {
@@ -98,6 +103,18 @@ struct HTTP1HopByHop {
             return Self.removeNominated(option, head)
         }
         return true
+    }
+
+    /// Takes the ignored protocols off the list; what is left of it is one line.
+    private static func reduceUpgrade(_ head: HeaderMap, _ isIgnored: (Bytes) -> Bool) {
+        var kept = ByteBuffer()
+        head.forEachValue(.upgrade) { value in
+            for name in HTTP1List(value) where !isIgnored(name) {
+                if !kept.isEmpty { kept.append(",") }
+                kept.append(name)
+            }
+        }
+        head.set(.upgrade, kept.bytes)
     }
 
     /// TE stays only where it says `trailers`, and then says nothing else (RFC 9110 §10.1.4).

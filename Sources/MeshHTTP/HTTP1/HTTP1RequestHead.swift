@@ -26,7 +26,12 @@ struct HTTP1RequestHead {
             head,
             allowsChunkedLength: settings.allowChunkedLength
         )
-        let hop = try HTTP1HopByHop.take(parser, head, isRequest: true)
+        let hop = try HTTP1HopByHop.take(
+            parser,
+            head,
+            isRequest: true,
+            ignoresUpgrade: settings.ignoresUpgrade
+        )
         let keepsAlive = !hop.wantsClose && (parser.version == .http11 || hop.wantsKeepAlive)
 
         if parser.method == .connect {

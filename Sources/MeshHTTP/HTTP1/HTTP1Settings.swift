@@ -1,3 +1,5 @@
+import MeshNet
+
 /// How field names are written (envoy: Http1ProtocolOptions.header_key_format).
 package enum HTTP1HeaderKeyFormat: UInt8, Sendable {
     /// Lower case.
@@ -59,6 +61,9 @@ package struct HTTP1Settings: Sendable {
     package var allowCustomMethods = false
     /// Requests go out in absolute-form (envoy: send_fully_qualified_url).
     package var sendFullyQualifiedURL = false
+    /// Protocols whose upgrades are taken for plain requests; nil for none
+    /// (envoy: ignore_http_11_upgrade).
+    package var ignoresUpgrade: (@Sendable (Bytes) -> Bool)?
     package var headerKeyFormat = HTTP1HeaderKeyFormat.lowerCase
     package var leniency: HTTP1Leniency = []
 

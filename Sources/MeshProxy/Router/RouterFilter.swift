@@ -13,7 +13,7 @@ package final class RouterFilter: TimerTarget {
     private(set) var selection: RouteSelection?
     private var action: ForwardAction?
     private var cluster: Cluster?
-    private var accounts: RequestAccounts?
+    private(set) var accounts: RequestAccounts?
     private var attempt: UpstreamRequest?
     private var retry: RetryState?
     private var timeouts: RequestTimeouts?

@@ -124,7 +124,7 @@ package final class UpstreamRequest: PoolWaiter, ClientStreamDelegate, TimerTarg
 
     package func responseInformational(_ head: HeaderMap) {
         noteResponse()
-        stream.sendInformational(head)
+        router.responseInformational(head)
     }
 
     package func responseHead(_ head: HeaderMap, endStream: Bool) {

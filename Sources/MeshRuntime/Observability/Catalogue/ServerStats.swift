@@ -121,16 +121,24 @@ package struct FilesystemStats: Sendable {
 
 /// What HTTP/1 codecs refuse (envoy: `http1.` for downstream, `cluster.<name>.http1.` for upstream).
 package struct HTTP1CodecStats {
-    package let droppedHeadersWithUnderscores: Counter
-    package let requestsRejectedWithUnderscoresInHeaders: Counter
+    package let underscores: UnderscoreStats
 
     /// `prefix` is empty, or ends in a dot.
     package init(_ stats: WorkerStats, prefix: String = "") {
         let scope = StatsScope(stats, prefix + "http1.")
-        droppedHeadersWithUnderscores = scope.counter("dropped_headers_with_underscores")
-        requestsRejectedWithUnderscoresInHeaders = scope.counter(
-            "requests_rejected_with_underscores_in_headers"
-        )
+        underscores = UnderscoreStats(scope)
         scope.keepAtZero(counters: ["metadata_not_supported_error", "response_flood"])
+    }
+}
+
+/// What became of header names with underscores (envoy: `http1.` and `http2.`).
+package struct UnderscoreStats {
+    /// Fields, not requests.
+    package let dropped: Counter
+    package let rejected: Counter
+
+    package init(_ scope: StatsScope) {
+        dropped = scope.counter("dropped_headers_with_underscores")
+        rejected = scope.counter("requests_rejected_with_underscores_in_headers")
     }
 }
