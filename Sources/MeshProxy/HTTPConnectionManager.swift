@@ -47,6 +47,9 @@ package final class HTTPConnectionManager: ConnectionDelegate, ServerCodecDelega
     package func connectionEstablished(_ connection: Connection) {
         self.connection = connection
         connection.lingerTimeout = settings.delayedCloseTimeout
+        // Envoy allows as little as this for the rest of the output; a slow reader would miss its end, for
+        // the kernel tells of progress only by the third of its buffer.
+        connection.closingStallMax = max(connection.closingStallMax, settings.delayedCloseTimeout)
         worker.connections.insert(self)
         if let timeout = settings.connectionDurationMax {
             durationTimer = loop.arm(self, Timer.duration, after: timeout)

@@ -34,6 +34,7 @@ extension HTTPConnectionManagerSettings {
         peerHasEnded: Bool,
         now: Instant
     ) {
+        if connection.hasTimedOutClosing { stats.downstreamCxDelayedCloseTimeout.add() }
         stats.downstreamCxDestroy.add()
         stats.downstreamCxActive.subtract()
         switch version {

@@ -78,6 +78,7 @@ package final class TCPProxySession: ConnectionDelegate, UpstreamTCPWaiter, Time
 
     package func connectionEstablished(_ connection: Connection) {
         downstream = connection
+        connection.closingStallMax = closingStallMax
         worker.sessions.insert(self)
         settings.stats.downstreamCxTotal.add()
         armIdleTimer()
@@ -112,6 +113,7 @@ package final class TCPProxySession: ConnectionDelegate, UpstreamTCPWaiter, Time
         guard let downstream, let connection = upstream.connection else { return upstream.close() }
         upstream.user = self
         self.upstream = connection
+        connection.closingStallMax = closingStallMax
         info.upstreamHost = upstream.remoteAddress
         info.upstreamRemoteAddress = upstream.remoteAddress
         info.upstreamLocalAddress = upstream.localAddress
@@ -188,6 +190,9 @@ package final class TCPProxySession: ConnectionDelegate, UpstreamTCPWaiter, Time
     }
 
     // MARK: End
+
+    /// A side that has all it will get may take as long over it as a session may be silent.
+    private var closingStallMax: Nanoseconds { settings.idleTimeout ?? .seconds(3600) }
 
     package func connectionClosed(_ connection: Connection, _ reason: ConnectionCloseReason) {
         if connection === downstream {

@@ -278,4 +278,45 @@ struct ConnectionTests {
             #expect(peer.isDone)
         }
     }
+
+    @Test func `a closing connection ends by RST when its peer takes nothing for too long`() {
+        simulate(seeds: 5) { simulation in
+            simulation.network.conditions = { _, _ in
+                var conditions = LinkConditions()
+                conditions.sendBufferBytes = 1000
+                conditions.receiveBufferBytes = 1000
+                return conditions
+            }
+            let bytes = pattern(100_000)
+            let server = try RecordingServer(in: simulation) {
+                let delegate = RecordingDelegate()
+                delegate.onEstablished = { connection in
+                    connection.closingStallMax = .seconds(5)
+                    bytes.withUnsafeBytes { connection.output.append($0) }
+                    connection.outputGrew()
+                    connection.closeAfterFlush()
+                }
+                return delegate
+            }
+            let start = simulation.clock.now
+            // Four seconds without a byte are borne, twice; seven are not.
+            let peer = ScriptedPeer(
+                connectingTo: server.address,
+                in: simulation,
+                script: [
+                    .pauseReading, .wait(.seconds(4)), .resumeReading, .awaitBytes(10_000),
+                    .pauseReading, .wait(.seconds(4)), .resumeReading, .awaitBytes(20_000),
+                    .pauseReading, .wait(.seconds(7)), .resumeReading, .awaitEnd,
+                    .close,
+                ]
+            )
+            simulation.run(until: { server.delegates.first?.closed != nil })
+            let waited = simulation.clock.now - start
+            #expect(waited >= .seconds(13) && waited < .seconds(14), "\(simulation.replay)")
+            #expect(server.connections.first?.hasTimedOutClosing == true)
+            simulation.run()
+            #expect(peer.ending == .reset, "\(simulation.replay)")
+            #expect(simulation.network.openConnections == 0, "\(simulation.replay)")
+        }
+    }
 }

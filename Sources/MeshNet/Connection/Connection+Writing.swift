@@ -47,6 +47,7 @@ extension Connection {
     func flush() {
         isDirty = false
         guard state != .closed, state != .connecting, brokenBy == nil else { return }
+        let sentBefore = socketBytesSent
         if secure == nil {
             if state == .open { writePlain() }
         } else {
@@ -58,6 +59,10 @@ extension Connection {
             delegate?.connectionOutputUnblocked(self)
         }
         if !hasUnsent, state == .open { outputFlushed() }
+        if isClosingAfterFlush, state == .open, timer.isNone || socketBytesSent != sentBefore {
+            loop.cancel(&timer)
+            timer = loop.arm(self, Timer.linger, after: closingStallMax)
+        }
     }
 
     private func writePlain() {

@@ -43,6 +43,10 @@ package final class Connection: ByteSink, ReadinessHandler, TimerTarget, Deferre
     package var outputHighWatermark = 1 << 20
     /// How long a closing connection waits for the peer's FIN (envoy: delayed_close_timeout).
     package var lingerTimeout = Nanoseconds.seconds(1)
+    /// How long a closing connection's peer may take nothing of what is still to be sent.
+    package var closingStallMax = Nanoseconds.seconds(60)
+    /// Closing ended because one of these two was over.
+    package private(set) var hasTimedOutClosing = false
     /// When an outgoing connection's TCP handshake was over; nil before, and for accepted ones.
     package private(set) var connectedAt: Instant?
     /// Bytes taken from and given to the kernel.
@@ -248,6 +252,7 @@ package final class Connection: ByteSink, ReadinessHandler, TimerTarget, Deferre
 
     /// Closes once all output is with the kernel: says FIN, then waits for the peer's FIN for a while,
     /// since closing at once would let unread input turn the last response into an RST (RFC 9112 §9.6).
+    /// A peer that takes nothing for ``closingStallMax`` gets an RST: it is to know that something is missing.
     package func closeAfterFlush() {
         guard state != .closed, state != .lingering, !isClosingAfterFlush else { return }
         guard state == .open else { return finish(.local) }
@@ -289,7 +294,8 @@ package final class Connection: ByteSink, ReadinessHandler, TimerTarget, Deferre
         timer = .none
         switch kind {
         case Timer.linger:
-            finish(.local)
+            hasTimedOutClosing = true
+            finish(.local, byReset: hasUnsent)
         default:
             if transportFailureReason.isEmpty, state == .handshaking {
                 transportFailureReason = "TLS handshake timed out"
