@@ -4,9 +4,11 @@
 package final class HeaderMapPool {
     private let spare: UnsafeMutablePointer<Unmanaged<HeaderMap>>
     private var count = 0
+    /// For sessions of the same worker.
+    let http2Memory = HTTP2Memory()
 
-    /// Enough for a burst; beyond it maps are freed.
-    private static var spareMax: Int { 64 }
+    /// Enough for some hundred streams at once; beyond it maps are freed.
+    private static var spareMax: Int { 256 }
 
     package init() { spare = .allocate(capacity: Self.spareMax) }
 
@@ -24,7 +26,7 @@ package final class HeaderMapPool {
 
     package func give(_ map: Unmanaged<HeaderMap>) {
         guard count < Self.spareMax else { return map.release() }
-        map.takeUnretainedValue().removeAll()
+        map._withUnsafeGuaranteedRef { $0.removeAll() }
         spare[count] = map
         count &+= 1
     }

@@ -91,34 +91,34 @@ package final class HTTP2ClientCodec: HTTP2Codec, ClientCodec {
 
     override func sectionBegan(_ id: Int32, _ category: nghttp2_headers_category) {
         endSection()
-        guard isAlive, let stream = stream(id) as? HTTP2ClientStream, stream.isAttached else {
-            return
-        }
-        receiving = stream
-        if stream.hasFinalHead {
-            stats?.count(.trailers)
-            receivingMap = stream.trailersMap
-            section.begin(.trailers, into: stream.trailersMap)
-        } else {
-            let map = stream.headMap
-            map.removeAll()
-            receivingMap = map
-            section.begin(.response, into: map)
+        guard isAlive, let found = stream(id) else { return }
+        found.use { stream in
+            guard stream.isAttached else { return }
+            receiving = found
+            if stream.hasFinalHead {
+                stats?.count(.trailers)
+                begin(.trailers, into: stream.trailersMap)
+            } else {
+                let map = stream.headMap
+                map.use { $0.removeAll() }
+                begin(.response, into: map)
+            }
         }
     }
 
-    override func sectionComplete(_ stream: HTTP2Stream, endStream: Bool) {
-        guard let stream = stream as? HTTP2ClientStream, let map = receivingMap else { return }
+    override func sectionComplete(
+        _ stream: HTTP2Stream,
+        _ map: Uncounted<HeaderMap>,
+        endStream: Bool
+    ) {
+        guard let stream = stream as? HTTP2ClientStream else { return }
         guard section.kind == .response else {
             if let fault = section.fault { return refuse(stream, fault) }
             guard endStream else { return refuse(stream, .message) }
-            return stream.receive(trailers: map)
+            return map.use { stream.receive(trailers: $0) }
         }
-        do throws(HTTP2Fault) {
-            try stream.headComplete(section, map, endStream: endStream)
-        } catch {
-            refuse(stream, error)
-        }
+        let fault = map.use { stream.headComplete(section, $0, endStream: endStream) }
+        if let fault { refuse(stream, fault) }
     }
 
     override func refuse(_ stream: HTTP2Stream, _ fault: HTTP2Fault) {

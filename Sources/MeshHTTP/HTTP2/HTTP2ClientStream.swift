@@ -4,8 +4,6 @@ import MeshNet
 /// One request through an ``HTTP2ClientCodec`` and its response.
 final class HTTP2ClientStream: HTTP2Stream, ClientStream {
     var router: (any ClientStreamDelegate)?
-    /// The final response head has come: what follows are trailers.
-    private(set) var hasFinalHead = false
     private var form = HTTP2Form.plain
     private var isHeadRequest = false
     /// The protocol an upgrade asked for, to be named in the 101 that grants it.
@@ -22,12 +20,12 @@ final class HTTP2ClientStream: HTTP2Stream, ClientStream {
 
     override var isAttached: Bool { router != nil }
 
-    private var client: HTTP2ClientCodec? { codec as? HTTP2ClientCodec }
-
     // MARK: Request
 
     func sendHead(_ head: HeaderMap, endStream: Bool) {
-        guard router != nil, id == 0, let codec = client, let method = head[.method] else { return }
+        guard router != nil, id == 0, !isParted, let codec = codec as? HTTP2ClientCodec,
+            let method = head[.method]
+        else { return }
         isHeadRequest = method.equals("HEAD")
         if method.equals("CONNECT") {
             form = .connect
@@ -64,18 +62,24 @@ final class HTTP2ClientStream: HTTP2Stream, ClientStream {
 
     // MARK: Response
 
+    /// Returns why the response cannot be had, where it cannot.
     func headComplete(
         _ section: HTTP2FieldSection,
         _ head: HeaderMap,
         endStream: Bool
-    ) throws(HTTP2Fault) {
-        let status = try HTTP2ResponseHead.read(section, head, form)
+    ) -> HTTP2Fault? {
+        let status: Int
+        do throws(HTTP2Fault) {
+            status = try HTTP2ResponseHead.read(section, head, form)
+        } catch {
+            return error
+        }
         if status < 200 {
-            guard !endStream else { throw .message }
+            guard !endStream else { return .message }
             informationalHeads += 1
-            guard informationalHeads <= Self.informationalHeadsMax else { throw .message }
+            guard informationalHeads <= Self.informationalHeadsMax else { return .message }
             router?.responseInformational(head)
-            return
+            return nil
         }
         hasFinalHead = true
         let isTunnel = form != .plain && status / 100 == 2
@@ -84,13 +88,14 @@ final class HTTP2ClientStream: HTTP2Stream, ClientStream {
             bodyRemaining = 0
         } else if !isTunnel {
             bodyRemaining = section.contentLength
-            if endStream, (bodyRemaining ?? 0) > 0 { throw .message }
+            if endStream, (bodyRemaining ?? 0) > 0 { return .message }
         }
         if endStream { hasPeerEnded = true }
         let router = router
         if endStream { self.router = nil }
         router?.responseHead(head, endStream: endStream)
         if endStream { responseEnded() } else { updateBlocked() }
+        return nil
     }
 
     /// Above the codec a granted upgrade looks as in HTTP/1.
@@ -140,7 +145,7 @@ final class HTTP2ClientStream: HTTP2Stream, ClientStream {
 
     private func giveUp(_ reason: StreamResetReason) {
         if id == 0 || isClosedOnWire {
-            codec?.remove(self)
+            codec.remove(self)
         } else {
             submitReset(reason.errorCode(isServer: false))
         }

@@ -1,12 +1,12 @@
 import CNGHTTP2
 import MeshNet
 
-/// What one frame has brought.
+/// What one frame has brought. Its stream is on the codec's list until that was told.
 enum HTTP2Event {
     /// Nothing, or a part of a DATA frame.
     case none
-    case data(HTTP2Stream, endStream: Bool)
-    case section(HTTP2Stream, endStream: Bool)
+    case data(Uncounted<HTTP2Stream>, endStream: Bool)
+    case section(Uncounted<HTTP2Stream>, endStream: Bool)
     case goAway, settings
     case pong(UInt64)
 }
@@ -23,7 +23,13 @@ struct HTTP2FrameBoundary {
     /// The end of the frame that these bytes continue, or of the bytes.
     mutating func next(_ bytes: Bytes, _ start: Int) -> Int {
         var at = start
-        if payloadLeft == 0 {
+        if payloadLeft == 0, headerBytes == 0, at &+ 9 <= bytes.count {
+            // The usual case: the header in one piece.
+            payloadLeft = Int(
+                UInt32(bigEndian: bytes.loadUnaligned(fromByteOffset: at, as: UInt32.self)) >> 8
+            )
+            at &+= 9
+        } else if payloadLeft == 0 {
             while headerBytes < 9, at < bytes.count {
                 if headerBytes < 3 { length = length << 8 | Int(bytes[at]) }
                 headerBytes += 1
@@ -103,17 +109,19 @@ extension HTTP2Codec {
                 return fail(fault)
             }
             guard let stream = stream(header.stream_id) else { return }
-            stream.countReceived(header.length + Self.frameHeaderBytes)
+            stream.use { $0.countReceived(header.length + Self.frameHeaderBytes) }
             event = .data(stream, endStream: Self.endsStream(header))
         case NGHTTP2_HEADERS.rawValue:
             guard let stream = receiving else { return }
-            stream.countReceived(header.length + Self.frameHeaderBytes)
+            stream.use { $0.countReceived(header.length + Self.frameHeaderBytes) }
             event = .section(stream, endStream: Self.endsStream(header))
         case NGHTTP2_RST_STREAM.rawValue:
             // The close that follows tells the delegate.
             guard let stream = stream(header.stream_id) else { return }
-            stream.countReceived(4 + Self.frameHeaderBytes)
-            stream.isResetByPeer = true
+            stream.use {
+                $0.countReceived(4 + Self.frameHeaderBytes)
+                $0.isResetByPeer = true
+            }
             stats?.count(.rxReset)
         case NGHTTP2_PING.rawValue:
             guard header.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) != 0 else { return }
@@ -138,12 +146,15 @@ extension HTTP2Codec {
         switch UInt32(header.type) {
         case NGHTTP2_DATA.rawValue, NGHTTP2_HEADERS.rawValue:
             guard let stream = stream(header.stream_id) else { return }
-            stream.countSent(header.length + Self.frameHeaderBytes)
-            if Self.endsStream(header) {
-                stream.hasSentEnd = true
-                sendingEnded(of: stream)
+            stream.use { stream in
+                stream.countSent(header.length + Self.frameHeaderBytes)
+                if Self.endsStream(header) {
+                    stream.hasSentEnd = true
+                    // Nothing is left to say about a request that has come whole.
+                    if !stream.hasPeerEnded { sendingEnded(of: stream) }
+                }
+                if header.type == Self.headersType { stream.headSent() }
             }
-            if header.type == Self.headersType { stream.headSent() }
         case NGHTTP2_RST_STREAM.rawValue:
             stats?.count(.txReset)
         case NGHTTP2_GOAWAY.rawValue:

@@ -28,9 +28,11 @@ package class HTTP2Codec: SinkClient {
         _modify { yield &context.pointee.section }
     }
     /// Whose header or trailer section it is, and where it goes; nil where nobody wants it.
-    final var receiving: HTTP2Stream?
-    final var receivingMap: HeaderMap?
-    private var chunkStream: HTTP2Stream?
+    /// On the list, whose leaving ends it.
+    final var receiving: Uncounted<HTTP2Stream>?
+    final var receivingMap: Uncounted<HeaderMap>?
+    /// On the list until the frame is told.
+    private var chunkStream: Uncounted<HTTP2Stream>?
     private var chunk = Bytes(start: nil, count: 0)
     /// What the frame at hand has brought.
     final var event = HTTP2Event.none
@@ -39,7 +41,7 @@ package class HTTP2Codec: SinkClient {
 
     // What came up while libnghttp2 was at work.
     private var ended: [HTTP2Stream] = []
-    private var closed: [(stream: HTTP2Stream, code: UInt32)] = []
+    private var closed = HTTP2ClosedQueue()
     private var relieved: [HTTP2Stream] = []
     private var resumed: [HTTP2Stream] = []
     private var early: [HTTP2ServerStream] = []
@@ -85,22 +87,26 @@ package class HTTP2Codec: SinkClient {
         self.isServer = isServer
         context = .allocate(capacity: 1)
         context.initialize(to: HTTP2Context(section: HTTP2FieldSection(settings)))
-        raw = HTTP2Session.make(settings, isServer: isServer, context: context)
+        raw = HTTP2Session.make(
+            settings,
+            isServer: isServer,
+            context: context,
+            memory: pool.http2Memory
+        )
         boundary = HTTP2FrameBoundary(behindPreface: isServer)
         inbound = HTTP2InboundLimits(settings)
         now = sink.now
         if let options = settings.keepalive {
             keepalive = HTTP2Keepalive(options, seed: seed, now: now)
         }
-        context.pointee.codec = .passUnretained(self)
+        context.pointee.codec = Uncounted(self)
         sink.client = self
         armTurn()
     }
 
+    /// With no stream left: each has its codec.
     deinit {
         if sink.client === self { sink.client = nil }
-        if !streams.isEmpty { stats?.change(.streamsActive, by: -streams.count) }
-        for stream in streams { stream.part() }
         nghttp2_session_del(raw)
         context.deinitialize(count: 1)
         context.deallocate()
@@ -111,7 +117,11 @@ package class HTTP2Codec: SinkClient {
     /// A header or trailer section begins: sets ``receiving``, ``receivingMap`` and ``section``.
     func sectionBegan(_ id: Int32, _ category: nghttp2_headers_category) {}
     /// The section of ``receiving`` is complete.
-    func sectionComplete(_ stream: HTTP2Stream, endStream: Bool) {}
+    func sectionComplete(
+        _ stream: HTTP2Stream,
+        _ map: Uncounted<HeaderMap>,
+        endStream: Bool
+    ) {}
     /// A message is not to be had: its stream ends, or the connection.
     func refuse(_ stream: HTTP2Stream, _ fault: HTTP2Fault) {}
     func goAwayReceived() {}
@@ -176,10 +186,12 @@ package class HTTP2Codec: SinkClient {
             if chunkStream != nil {
                 deliverChunk(endStream: endStream)
             } else if endStream {
-                stream.receive(Bytes(start: nil, count: 0), endStream: true)
+                stream.counted.receive(Bytes(start: nil, count: 0), endStream: true)
             }
         case .section(let stream, let endStream):
-            sectionComplete(stream, endStream: endStream)
+            if let map = receivingMap {
+                sectionComplete(stream.counted, map, endStream: endStream)
+            }
             endSection()
         case .goAway: goAwayReceived()
         case .settings: settingsReceived()
@@ -289,11 +301,14 @@ package class HTTP2Codec: SinkClient {
 
     /// Takes the stream off the list: libnghttp2 has forgotten it and its delegate was told, or will be.
     final func remove(_ stream: HTTP2Stream) {
-        guard stream.position < streams.count, streams[stream.position] === stream else { return }
-        let last = streams.count - 1
-        streams.swapAt(stream.position, last)
-        streams[stream.position].position = stream.position
-        streams.removeLast()
+        let position = stream.position
+        guard position < streams.count, streams[position] === stream else { return }
+        if receiving?.isSame(as: stream) ?? false { endSection() }
+        let last = streams.removeLast()
+        if last !== stream {
+            last.position = position
+            streams[position] = last
+        }
         stats?.change(.streamsActive, by: -1)
         if stream.hasPeerEnded || stream.isResetByPeer { closedStreams.endedByPeer(stream.id) }
         stream.part()
@@ -312,12 +327,13 @@ package class HTTP2Codec: SinkClient {
     final func relieve(_ stream: HTTP2Stream) { relieved.append(stream) }
 
     final func streamClosed(_ id: Int32, _ code: UInt32) {
-        guard let stream = stream(id) else { return }
+        guard let stream = stream(id)?.counted else { return }
         stream.isClosedOnWire = true
-        closed.append((stream, code))
+        stream.closeCode = code
+        closed.append(stream)
     }
 
-    final func stream(_ id: Int32) -> HTTP2Stream? {
+    final func stream(_ id: Int32) -> Uncounted<HTTP2Stream>? {
         HTTP2Stream.of(nghttp2_session_get_stream_user_data(raw, id))
     }
 
@@ -395,12 +411,7 @@ package class HTTP2Codec: SinkClient {
             at += 1
         }
         if at > 0 { relieved.removeAll(keepingCapacity: true) }
-        at = 0
-        while at < closed.count, !isDead {
-            closed[at].stream.closedOnWire(closed[at].code)
-            at += 1
-        }
-        if at > 0 { closed.removeAll(keepingCapacity: true) }
+        while !isDead, let stream = closed.next() { stream.closedOnWire() }
     }
 
     private func checkOutbound() {
@@ -424,6 +435,12 @@ package class HTTP2Codec: SinkClient {
 
     // MARK: Reading
 
+    /// - Parameter map: the stream's, which is ``receiving``.
+    final func begin(_ kind: HTTP2FieldSection.Kind, into map: Uncounted<HeaderMap>) {
+        receivingMap = map
+        section.begin(kind, into: map)
+    }
+
     final func endSection() {
         section.end()
         receiving = nil
@@ -438,7 +455,7 @@ package class HTTP2Codec: SinkClient {
     }
 
     private func deliverChunk(endStream: Bool) {
-        guard let stream = chunkStream else { return }
+        guard let stream = chunkStream?.counted else { return }
         chunkStream = nil
         stream.receive(chunk, endStream: endStream)
     }

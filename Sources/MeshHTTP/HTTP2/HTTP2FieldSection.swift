@@ -16,8 +16,8 @@ struct HTTP2FieldSection {
     private var cookies = 0
     private let bytesMax: Int
     private let fieldsMax: Int
-    /// Where the fields go; not retained. Nil where nobody wants them.
-    private var target: Unmanaged<HeaderMap>?
+    /// Where the fields go. Nil where nobody wants them.
+    private var target: Uncounted<HeaderMap>?
 
     init(_ settings: HTTP2Settings) {
         bytesMax = settings.headBytesMax
@@ -25,9 +25,9 @@ struct HTTP2FieldSection {
     }
 
     /// - Parameter map: outlives the section.
-    mutating func begin(_ kind: Kind, into map: HeaderMap) {
+    mutating func begin(_ kind: Kind, into map: Uncounted<HeaderMap>) {
         self.kind = kind
-        target = .passUnretained(map)
+        target = map
         fault = nil
         pseudo = 0
         contentLength = nil
@@ -61,10 +61,7 @@ struct HTTP2FieldSection {
         _ valueLength: Int
     ) {
         guard fault == nil, let target else { return }
-        // Reference counting would cost more than the field.
-        target._withUnsafeGuaranteedRef { map in
-            read(name, nameLength, value, valueLength, into: map)
-        }
+        target.use { map in read(name, nameLength, value, valueLength, into: map) }
     }
 
     private mutating func read(
@@ -209,16 +206,25 @@ extension HeaderMap {
         }
         arena.storeBytes(of: 0x203A, toByteOffset: nameOffset &+ nameLength, as: UInt16.self)
         let valueOffset = nameOffset &+ nameLength &+ 2
-        var at = 0
-        while at &+ 8 <= valueLength {
-            let word = value.loadUnaligned(fromByteOffset: at, as: UInt64.self)
-            if WordScan.controls(word) != 0, Self.hasControl(value + at, 8) { return false }
-            arena.storeBytes(of: word, toByteOffset: valueOffset &+ at, as: UInt64.self)
-            at &+= 8
-        }
-        if at < valueLength {
-            if Self.hasControl(value + at, valueLength &- at) { return false }
-            memcpy(arena + valueOffset + at, value + at, valueLength &- at)
+        if valueLength >= 8 {
+            // Words, the last of them overlapping the one before.
+            var at = 0
+            while true {
+                let word = value.loadUnaligned(fromByteOffset: at, as: UInt64.self)
+                if WordScan.controls(word) != 0, Self.hasControl(value + at, 8) { return false }
+                arena.storeBytes(of: word, toByteOffset: valueOffset &+ at, as: UInt64.self)
+                at &+= 8
+                if at >= valueLength { break }
+                at = min(at, valueLength &- 8)
+            }
+        } else {
+            var at = 0
+            while at < valueLength {
+                let byte = value.load(fromByteOffset: at, as: UInt8.self)
+                if byte < 0x20 && byte != 0x09 || byte == 0x7F { return false }
+                arena.storeBytes(of: byte, toByteOffset: valueOffset &+ at, as: UInt8.self)
+                at &+= 1
+            }
         }
         storeLineEnd(valueOffset &+ valueLength)
         arenaUsed = valueOffset &+ valueLength &+ 2

@@ -97,8 +97,10 @@ struct HTTP2OutboundFrames {
         var controlFrames: UInt32
     }
 
+    /// Full marks; the one being filled is ``last``.
     private var marks: [Mark] = []
     private var first = 0
+    private var last = Mark(end: 0, frames: 0, controlFrames: 0)
     private var written: UInt64 = 0
     private(set) var frames: UInt32 = 0
     private(set) var controlFrames: UInt32 = 0
@@ -108,26 +110,21 @@ struct HTTP2OutboundFrames {
     mutating func wrote(_ bytes: Int, isControl: Bool) {
         written &+= UInt64(bytes)
         frames &+= 1
-        if isControl { controlFrames &+= 1 }
-        if marks.count > first, marks[marks.count - 1].frames < Self.framesPerMark {
-            marks[marks.count - 1].end = written
-            marks[marks.count - 1].frames += 1
-            if isControl { marks[marks.count - 1].controlFrames += 1 }
-        } else {
-            marks.append(Mark(end: written, frames: 1, controlFrames: isControl ? 1 : 0))
+        if last.frames == Self.framesPerMark {
+            marks.append(last)
+            last = Mark(end: 0, frames: 0, controlFrames: 0)
+        }
+        last.end = written
+        last.frames &+= 1
+        if isControl {
+            controlFrames &+= 1
+            last.controlFrames &+= 1
         }
     }
 
     /// So many bytes are still with us.
     mutating func settle(buffered: Int) {
         guard frames > 0 else { return }
-        if buffered == 0 {
-            marks.removeAll(keepingCapacity: marks.count <= 8)
-            first = 0
-            frames = 0
-            controlFrames = 0
-            return
-        }
         let gone = written - min(written, UInt64(buffered))
         while first < marks.count, marks[first].end <= gone {
             frames -= marks[first].frames
@@ -138,6 +135,12 @@ struct HTTP2OutboundFrames {
             marks.removeFirst(first)
             first = 0
         }
+        guard last.end <= gone else { return }
+        marks.removeAll(keepingCapacity: marks.count <= 8)
+        first = 0
+        last = Mark(end: 0, frames: 0, controlFrames: 0)
+        frames = 0
+        controlFrames = 0
     }
 }
 

@@ -55,20 +55,26 @@ package final class HTTP2ServerCodec: HTTP2Codec, ServerCodec {
                 id,
                 Unmanaged.passUnretained(stream).toOpaque()
             )
-            receiving = stream
-            receivingMap = stream.headMap
-            section.begin(.request, into: stream.headMap)
+            receiving = Uncounted(stream)
+            begin(.request, into: stream.headMap)
             stream.application = owner.openStream(stream)
         } else if let stream = stream(id) {
             stats?.count(.trailers)
             receiving = stream
-            receivingMap = stream.trailersMap
-            section.begin(.trailers, into: stream.trailersMap)
+            begin(.trailers, into: stream.use { $0.trailersMap })
         }
     }
 
-    override func sectionComplete(_ stream: HTTP2Stream, endStream: Bool) {
-        guard let stream = stream as? HTTP2ServerStream, let map = receivingMap else { return }
+    override func sectionComplete(
+        _ stream: HTTP2Stream,
+        _ map: Uncounted<HeaderMap>,
+        endStream: Bool
+    ) {
+        guard let stream = stream as? HTTP2ServerStream else { return }
+        map.use { complete(stream, $0, endStream: endStream) }
+    }
+
+    private func complete(_ stream: HTTP2ServerStream, _ map: HeaderMap, endStream: Bool) {
         guard section.kind == .request else {
             if let fault = section.fault { return refuse(stream, fault) }
             guard endStream, stream.form == .plain else { return refuse(stream, .message) }

@@ -54,7 +54,7 @@ final class HTTP2ServerStream: HTTP2Stream, ServerStream {
     }
 
     private func submit(_ head: HeaderMap, status: Int, endStream: Bool) {
-        guard let codec else { return }
+        guard !isParted else { return }
         HTTP2FieldWriter.response(head, status: status, borrows: codec.mayPump) {
             fields,
             count in
@@ -76,13 +76,13 @@ final class HTTP2ServerStream: HTTP2Stream, ServerStream {
     override func endTaken() {
         guard let application else { return }
         self.application = nil
-        if !hasSentEnd { codec?.flushes(self) }
+        if !hasSentEnd, !isParted { codec.flushes(self) }
         application.responseSent()
     }
 
     override func sendingEnded() {
         // The rest of the request is not wanted (RFC 9113 §8.1), unless it is at hand anyway.
-        guard !hasPeerEnded, let codec else { return }
+        guard !hasPeerEnded, !isParted else { return }
         if codec.isReceiving { codec.endedEarly(self) } else { resetRest() }
     }
 
@@ -90,7 +90,9 @@ final class HTTP2ServerStream: HTTP2Stream, ServerStream {
         if !hasPeerEnded { submitReset(.noError) }
     }
 
-    func closeAfterResponse() { (codec as? HTTP2ServerCodec)?.warn() }
+    func closeAfterResponse() {
+        if !isParted { (codec as? HTTP2ServerCodec)?.warn() }
+    }
 
     // MARK: End
 

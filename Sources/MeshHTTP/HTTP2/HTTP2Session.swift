@@ -3,11 +3,14 @@ import MeshNet
 
 /// Makes libnghttp2's sessions; the codec deletes its own.
 enum HTTP2Session {
-    /// - Parameter context: outlives the session.
+    /// - Parameters:
+    ///   - context: outlives the session.
+    ///   - memory: likewise.
     static func make(
         _ settings: HTTP2Settings,
         isServer: Bool,
-        context: UnsafeMutablePointer<HTTP2Context>
+        context: UnsafeMutablePointer<HTTP2Context>,
+        memory: HTTP2Memory
     ) -> OpaquePointer {
         var option: OpaquePointer?
         guard nghttp2_option_new(&option) == 0, let option else { fatalError("out of memory") }
@@ -28,10 +31,12 @@ enum HTTP2Session {
 
         var session: OpaquePointer?
         let callbacks = HTTP2Callbacks.shared.raw
+        // Copied by the session.
+        var table = memory.table
         let result =
             isServer
-            ? nghttp2_session_server_new2(&session, callbacks, context, option)
-            : nghttp2_session_client_new2(&session, callbacks, context, option)
+            ? nghttp2_session_server_new3(&session, callbacks, context, option, &table)
+            : nghttp2_session_client_new3(&session, callbacks, context, option, &table)
         guard result == 0, let session else { fatalError("out of memory") }
         submit(settings, to: session, isServer: isServer)
         return session
@@ -87,12 +92,14 @@ struct HTTP2Callbacks: @unchecked Sendable {
         raw = table
         nghttp2_session_callbacks_set_on_begin_frame_callback(table) { _, header, user in
             guard let header, let codec = HTTP2Codec.of(user) else { return Self.failed }
-            return codec.frameBegan(header.pointee) ? 0 : Self.failed
+            return codec.use { $0.frameBegan(header.pointee) } ? 0 : Self.failed
         }
         nghttp2_session_callbacks_set_on_begin_headers_callback(table) { _, frame, user in
             guard let frame, let codec = HTTP2Codec.of(user) else { return Self.failed }
-            codec.sectionBegan(frame.pointee.hd.stream_id, frame.pointee.headers.cat)
-            return codec.isAlive ? 0 : Self.failed
+            return codec.use {
+                $0.sectionBegan(frame.pointee.hd.stream_id, frame.pointee.headers.cat)
+                return $0.isAlive ? 0 : Self.failed
+            }
         }
         nghttp2_session_callbacks_set_on_header_callback(table) {
             _,
@@ -116,26 +123,28 @@ struct HTTP2Callbacks: @unchecked Sendable {
             count,
             user in
             guard let codec = HTTP2Codec.of(user) else { return Self.failed }
-            codec.chunkReceived(id, Bytes(start: data, count: count))
+            codec.use { $0.chunkReceived(id, Bytes(start: data, count: count)) }
             return 0
         }
         nghttp2_session_callbacks_set_on_frame_recv_callback(table) { _, frame, user in
             guard let frame, let codec = HTTP2Codec.of(user) else { return Self.failed }
-            codec.frameReceived(frame)
-            return codec.isAlive ? 0 : Self.failed
+            return codec.use {
+                $0.frameReceived(frame)
+                return $0.isAlive ? 0 : Self.failed
+            }
         }
         nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(table) { _, _, error, user in
-            HTTP2Codec.of(user)?.invalidFrameReceived(error)
+            HTTP2Codec.of(user)?.use { $0.invalidFrameReceived(error) }
             return 0
         }
         nghttp2_session_callbacks_set_on_stream_close_callback(table) { _, id, code, user in
             guard let codec = HTTP2Codec.of(user) else { return Self.failed }
-            codec.streamClosed(id, code)
+            codec.use { $0.streamClosed(id, code) }
             return 0
         }
         nghttp2_session_callbacks_set_on_frame_send_callback(table) { _, frame, user in
             guard let frame else { return Self.failed }
-            HTTP2Codec.of(user)?.frameSent(frame)
+            HTTP2Codec.of(user)?.use { $0.frameSent(frame) }
             return 0
         }
         nghttp2_session_callbacks_set_send_data_callback(table) {
@@ -148,7 +157,7 @@ struct HTTP2Callbacks: @unchecked Sendable {
             guard let header, let stream = HTTP2Stream.of(source?.pointee.ptr),
                 let codec = HTTP2Codec.of(user)
             else { return Self.failed }
-            codec.write(stream, header, count)
+            codec.use { codec in stream.use { codec.write($0, header, count) } }
             return 0
         }
     }
@@ -165,25 +174,27 @@ struct HTTP2Callbacks: @unchecked Sendable {
         guard let flags, let stream = HTTP2Stream.of(source?.pointee.ptr) else {
             return Int(NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue)
         }
-        return stream.nextPayload(upTo: limit, &flags.pointee)
+        return stream.use { $0.nextPayload(upTo: limit, &flags.pointee) }
     }
 }
 
 /// What libnghttp2's callbacks get: the codec, and beside it what each field needs, without reference
 /// counting on the way.
 struct HTTP2Context {
-    var codec: Unmanaged<HTTP2Codec>?
+    /// Owns the context.
+    var codec: Uncounted<HTTP2Codec>?
     var section: HTTP2FieldSection
 }
 
+// Callbacks run inside calls on a codec, which whoever calls keeps alive, as the codec does its streams.
 extension HTTP2Codec {
-    static func of(_ user: UnsafeMutableRawPointer?) -> HTTP2Codec? {
-        user?.assumingMemoryBound(to: HTTP2Context.self).pointee.codec?.takeUnretainedValue()
+    static func of(_ user: UnsafeMutableRawPointer?) -> Uncounted<HTTP2Codec>? {
+        user?.assumingMemoryBound(to: HTTP2Context.self).pointee.codec
     }
 }
 
 extension HTTP2Stream {
-    static func of(_ user: UnsafeMutableRawPointer?) -> HTTP2Stream? {
-        user.map { Unmanaged<HTTP2Stream>.fromOpaque($0).takeUnretainedValue() }
+    static func of(_ user: UnsafeMutableRawPointer?) -> Uncounted<HTTP2Stream>? {
+        user.map { Uncounted(opaque: $0) }
     }
 }

@@ -9,7 +9,9 @@ import MeshNet
 package class HTTP2Stream {
     /// 0 until the request was submitted.
     final var id: Int32
-    private(set) final var codec: HTTP2Codec?
+    final let codec: HTTP2Codec
+    /// Off the codec's list: it does nothing any more.
+    private(set) final var isParted = false
     /// Where the codec's list has it.
     final var position = 0
     final let openedAt: Instant
@@ -36,6 +38,10 @@ package class HTTP2Stream {
     final var isResetByPeer = false
     /// libnghttp2 has forgotten it.
     final var isClosedOnWire = false
+    /// The error it was closed with.
+    final var closeCode: UInt32 = 0
+    /// Behind it in ``HTTP2ClosedQueue``.
+    final var nextClosed: HTTP2Stream?
 
     // Sending.
     /// The bytes of the call under way.
@@ -51,6 +57,8 @@ package class HTTP2Stream {
     final var isHeadSubmitted = false
     private final var isHeadSent = false
     final var isEndQueued = false
+    /// The final response head has come: what follows are trailers.
+    final var hasFinalHead = false
     /// Our END_STREAM is on the sink.
     final var hasSentEnd = false
     /// RST_STREAM was submitted: nothing more is sent.
@@ -99,16 +107,17 @@ package class HTTP2Stream {
 
     // MARK: Storage
 
-    final var headMap: HeaderMap {
+    // The maps live as long as the stream.
+    final var headMap: Uncounted<HeaderMap> {
         let map = head ?? pool.take()
         head = map
-        return map.takeUnretainedValue()
+        return Uncounted(opaque: map.toOpaque())
     }
 
-    final var trailersMap: HeaderMap {
+    final var trailersMap: Uncounted<HeaderMap> {
         let map = trailers ?? pool.take()
         trailers = map
-        return map.takeUnretainedValue()
+        return Uncounted(opaque: map.toOpaque())
     }
 
     final func countReceived(_ count: Int) { bytesReceived &+= UInt64(count) }
@@ -119,13 +128,13 @@ package class HTTP2Stream {
         waiting.release()
         held.release()
         reportWaiting()
-        codec = nil
+        isParted = true
     }
 
     // MARK: Receiving
 
     final func receive(_ bytes: Bytes, endStream: Bool) {
-        guard let codec, !hasPeerEnded else { return }
+        guard !isParted, !hasPeerEnded else { return }
         guard isAttached else {
             hasPeerEnded = endStream
             return
@@ -149,7 +158,7 @@ package class HTTP2Stream {
     }
 
     final func receive(trailers: HeaderMap) {
-        guard let codec else { return }
+        guard !isParted else { return }
         if let remaining = bodyRemaining, remaining > 0 { return codec.refuse(self, .message) }
         hasPeerEnded = true
         let isEmpty = !HTTP1Trailers.reduce(trailers)
@@ -164,7 +173,7 @@ package class HTTP2Stream {
 
     /// Gives the peer its window back.
     private func consume(_ count: Int) {
-        guard count > 0, !isClosedOnWire, !hasPeerEnded, let codec else { return }
+        guard count > 0, !isClosedOnWire, !hasPeerEnded, !isParted else { return }
         nghttp2_session_consume_stream(codec.raw, id, count)
     }
 
@@ -173,7 +182,7 @@ package class HTTP2Stream {
     package final func resumeReading() {
         guard pauses > 0 else { return }
         pauses -= 1
-        guard pauses == 0, let codec, isAttached else { return }
+        guard pauses == 0, !isParted, isAttached else { return }
         if !held.isEmpty || isEndHeld || areTrailersHeld {
             guard !isTurnWanted else { return }
             isTurnWanted = true
@@ -205,37 +214,37 @@ package class HTTP2Stream {
             deliver(Bytes(start: nil, count: 0), endStream: true)
         } else if isAttached, areTrailersHeld {
             areTrailersHeld = false
-            deliver(trailers: trailersMap)
+            deliver(trailers: trailersMap.counted)
         } else if isAttached, unconsumed > 0 {
             consume(unconsumed)
             unconsumed = 0
         }
-        if isClosedOnWire, !isAttached { codec?.remove(self) }
+        if isClosedOnWire, !isAttached { codec.remove(self) }
     }
 
     /// libnghttp2 has forgotten it. A message that came whole but is still held stays to be delivered.
-    final func closedOnWire(_ code: UInt32) {
+    final func closedOnWire() {
         if isAttached, hasPeerEnded, !isResetByPeer, !held.isEmpty || isEndHeld || areTrailersHeld {
             return
         }
-        ended(code)
-        codec?.remove(self)
+        ended(closeCode)
+        codec.remove(self)
     }
 
     // MARK: Sending
 
     package final func sendData(_ bytes: Bytes, endStream: Bool) {
-        guard let codec, isAttached, isHeadSubmitted, !isEndQueued else { return }
+        guard !isParted, isAttached, isHeadSubmitted, !isEndQueued else { return }
         isEndQueued = endStream
         guard endStream || !bytes.isEmpty else { return }
         if codec.mayPump {
             borrowed = bytes
-            offerData(codec)
+            offerData()
             codec.pump()
             keepBorrowed()
         } else {
             waiting.append(bytes)
-            offerData(codec)
+            offerData()
             codec.pump()
         }
         reportWaiting()
@@ -243,25 +252,25 @@ package class HTTP2Stream {
     }
 
     package final func sendTrailers(_ map: HeaderMap) {
-        guard let codec, isAttached, isHeadSubmitted, !isEndQueued else { return }
+        guard !isParted, isAttached, isHeadSubmitted, !isEndQueued else { return }
         guard map.count > 0 else {
             return sendData(Bytes(start: nil, count: 0), endStream: true)
         }
         isEndQueued = true
         if !hasDataItem, waiting.isEmpty, isHeadSent || takesDataEarly {
-            submit(trailers: map, codec, borrows: codec.mayPump)
+            submit(trailers: map, borrows: codec.mayPump)
         } else {
             // They follow the data, whenever that goes.
             let copy = outgoingTrailers ?? pool.take()
             outgoingTrailers = copy
-            copy.takeUnretainedValue().copy(from: map)
-            offerData(codec)
+            copy._withUnsafeGuaranteedRef { $0.copy(from: map) }
+            offerData()
         }
         codec.pump()
         endTaken()
     }
 
-    private func submit(trailers map: HeaderMap, _ codec: HTTP2Codec, borrows: Bool) {
+    private func submit(trailers map: HeaderMap, borrows: Bool) {
         HTTP2FieldWriter.trailers(map, borrows: borrows) { fields, count in
             _ = nghttp2_submit_headers(
                 codec.raw,
@@ -277,13 +286,13 @@ package class HTTP2Stream {
 
     /// Our HEADERS are packed: data may follow.
     final func headSent() {
-        guard !isHeadSent, isHeadSubmitted, let codec else { return }
+        guard !isHeadSent, isHeadSubmitted, !isParted else { return }
         isHeadSent = true
-        if !waiting.isEmpty || isEndQueued, !hasSentEnd { offerData(codec) }
+        if !waiting.isEmpty || isEndQueued, !hasSentEnd { offerData() }
     }
 
     /// Tells libnghttp2 that there is something to send.
-    private func offerData(_ codec: HTTP2Codec) {
+    private func offerData() {
         guard id > 0, isHeadSent || takesDataEarly, !isClosedOnWire else { return }
         if !hasDataItem {
             hasDataItem = true
@@ -304,7 +313,7 @@ package class HTTP2Stream {
     }
 
     final func resumeData() {
-        guard isDeferred, !isClosedOnWire, let codec else { return }
+        guard isDeferred, !isClosedOnWire, !isParted else { return }
         guard !waiting.isEmpty || !borrowed.isEmpty || isEndQueued else { return }
         isDeferred = false
         nghttp2_session_resume_data(codec.raw, id)
@@ -312,7 +321,7 @@ package class HTTP2Stream {
 
     /// How much of the next DATA frame there is, and whether it is the last (libnghttp2's read callback).
     final func nextPayload(upTo limit: Int, _ flags: inout UInt32) -> Int {
-        guard let codec else { return Int(NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue) }
+        guard !isParted else { return Int(NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue) }
         let pending = waiting.count + borrowed.count
         if codec.isOutputBlocked && pending > 0 || pending == 0 && !isEndQueued {
             isDeferred = true
@@ -324,7 +333,7 @@ package class HTTP2Stream {
         flags |= NGHTTP2_DATA_FLAG_EOF.rawValue
         if let outgoingTrailers {
             flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM.rawValue
-            submit(trailers: outgoingTrailers.takeUnretainedValue(), codec, borrows: true)
+            outgoingTrailers._withUnsafeGuaranteedRef { submit(trailers: $0, borrows: true) }
         }
         return count
     }
@@ -337,7 +346,7 @@ package class HTTP2Stream {
             waiting.consume(fromWaiting)
             if waiting.isEmpty { waiting.release() }
             reportWaiting()
-            if isOverLimit, waiting.count <= Self.waitingBytesMax / 2 { codec?.relieve(self) }
+            if isOverLimit, waiting.count <= Self.waitingBytesMax / 2 { codec.relieve(self) }
         }
         let rest = count - fromWaiting
         guard rest > 0 else { return }
@@ -346,19 +355,19 @@ package class HTTP2Stream {
     }
 
     private func keepBorrowed() {
-        if codec != nil, !isGivenUp { waiting.append(borrowed) }
+        if !borrowed.isEmpty, !isParted, !isGivenUp { waiting.append(borrowed) }
         borrowed = Bytes(start: nil, count: 0)
     }
 
     private func reportWaiting() {
         guard waiting.count != reportedWaiting else { return }
-        codec?.stats?.change(.pendingSendBytes, by: waiting.count - reportedWaiting)
+        codec.stats?.change(.pendingSendBytes, by: waiting.count - reportedWaiting)
         reportedWaiting = waiting.count
     }
 
     /// Tells the delegate to pause its source, or to resume it, where that has changed.
     final func updateBlocked() {
-        guard let codec, isAttached, isHeadDelivered else { return }
+        guard !isParted, isAttached, isHeadDelivered else { return }
         if waiting.count > Self.waitingBytesMax { isOverLimit = true }
         if waiting.count <= Self.waitingBytesMax / 2 { isOverLimit = false }
         let isBlocked = !isEndQueued && (isOverLimit || codec.isOutputBlocked)
@@ -374,12 +383,32 @@ package class HTTP2Stream {
 
     /// Tells the peer; the delegate is the caller's business.
     final func submitReset(_ code: HTTP2ErrorCode) {
-        guard let codec, !isClosedOnWire, !isGivenUp else { return }
+        guard !isParted, !isClosedOnWire, !isGivenUp else { return }
         isGivenUp = true
         waiting.release()
         held.release()
         reportWaiting()
         nghttp2_submit_rst_stream(codec.raw, 0, id, code.rawValue)
         codec.pump()
+    }
+}
+
+/// Streams that libnghttp2 has closed, in order, linked through ``HTTP2Stream/nextClosed``: an array of
+/// them would cost more to empty than the rest of a stream's end.
+struct HTTP2ClosedQueue {
+    private var first: HTTP2Stream?
+    private var last: Uncounted<HTTP2Stream>?
+
+    mutating func append(_ stream: HTTP2Stream) {
+        if let last { last.use { $0.nextClosed = stream } } else { first = stream }
+        last = Uncounted(stream)
+    }
+
+    mutating func next() -> HTTP2Stream? {
+        guard let stream = first else { return nil }
+        first = stream.nextClosed
+        stream.nextClosed = nil
+        if first == nil { last = nil }
+        return stream
     }
 }

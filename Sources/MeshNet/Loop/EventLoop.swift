@@ -200,5 +200,6 @@ package final class EventLoop {
         timers.arm(target, kind, at: now + delay)
     }
 
+    @inline(__always)
     package func cancel(_ timer: inout TimerID) { timers.cancel(&timer) }
 }

@@ -37,16 +37,37 @@ package final class TimerWheel {
         var kind: UInt8
     }
 
-    private var nodes: [Node] = []
-    private var targets: [(any TimerTarget)?] = []
+    // Plain memory: every request arms and cancels, and an array would first ask who else has it.
+    private var nodes: UnsafeMutablePointer<Node>
+    private var targets: UnsafeMutablePointer<(any TimerTarget)?>
+    private var capacity = TimerWheel.capacityMin
+    private var used = 0
     private var firstFree = TimerWheel.none
-    private var heads: [UInt32] = Array(repeating: TimerWheel.none, count: levels * slots)
+    private let heads: UnsafeMutablePointer<UInt32>
     /// One bit per slot that holds timers, by level.
-    private var occupied: [UInt64] = Array(repeating: 0, count: levels)
+    private let occupied: UnsafeMutablePointer<UInt64>
     private var tick: UInt64
     package private(set) var count = 0
 
-    package init(now: Instant) { tick = now.nanoseconds >> Self.tickShift }
+    private static let capacityMin = 64
+
+    package init(now: Instant) {
+        tick = now.nanoseconds >> Self.tickShift
+        nodes = .allocate(capacity: Self.capacityMin)
+        targets = .allocate(capacity: Self.capacityMin)
+        heads = .allocate(capacity: Self.levels * Self.slots)
+        heads.initialize(repeating: Self.none, count: Self.levels * Self.slots)
+        occupied = .allocate(capacity: Self.levels)
+        occupied.initialize(repeating: 0, count: Self.levels)
+    }
+
+    deinit {
+        targets.deinitialize(count: used)
+        targets.deallocate()
+        nodes.deallocate()
+        heads.deallocate()
+        occupied.deallocate()
+    }
 
     package func arm(
         _ target: any TimerTarget,
@@ -65,18 +86,8 @@ package final class TimerWheel {
             index = firstFree
             firstFree = nodes[Int(index)].next
         } else {
-            index = UInt32(nodes.count)
-            nodes.append(
-                Node(
-                    deadline: 0,
-                    next: Self.none,
-                    previous: Self.none,
-                    generation: 0,
-                    list: .max,
-                    kind: 0
-                )
-            )
-            targets.append(nil)
+            index = UInt32(used)
+            addNode()
         }
         nodes[Int(index)].deadline = at
         nodes[Int(index)].kind = kind
@@ -87,9 +98,14 @@ package final class TimerWheel {
     }
 
     /// Cancels and forgets the timer; a timer that has fired, or none, is left as it is.
+    @inline(__always)
     package func cancel(_ timer: inout TimerID) {
+        if !timer.isNone { cancelArmed(&timer) }
+    }
+
+    private func cancelArmed(_ timer: inout TimerID) {
         defer { timer = .none }
-        guard !timer.isNone, nodes[Int(timer.index)].generation == timer.generation else { return }
+        guard nodes[Int(timer.index)].generation == timer.generation else { return }
         unlink(timer.index)
         free(timer.index)
     }
@@ -128,6 +144,34 @@ package final class TimerWheel {
     }
 
     // MARK: Lists
+
+    private func addNode() {
+        if used == capacity {
+            let moreNodes = UnsafeMutablePointer<Node>.allocate(capacity: capacity * 2)
+            moreNodes.moveInitialize(from: nodes, count: used)
+            nodes.deallocate()
+            nodes = moreNodes
+            let moreTargets = UnsafeMutablePointer<(any TimerTarget)?>.allocate(
+                capacity: capacity * 2
+            )
+            moreTargets.moveInitialize(from: targets, count: used)
+            targets.deallocate()
+            targets = moreTargets
+            capacity *= 2
+        }
+        (nodes + used).initialize(
+            to: Node(
+                deadline: 0,
+                next: Self.none,
+                previous: Self.none,
+                generation: 0,
+                list: .max,
+                kind: 0
+            )
+        )
+        (targets + used).initialize(to: nil)
+        used += 1
+    }
 
     private func link(_ index: UInt32) {
         let deadline = nodes[Int(index)].deadline
