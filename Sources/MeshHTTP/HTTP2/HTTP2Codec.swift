@@ -484,20 +484,6 @@ package class HTTP2Codec: SinkClient {
         connectionFailed(failure, open, closesNow: closesNow)
     }
 
-    /// By hand: libnghttp2 does not write after it, or we, have given a session up.
-    final func writeGoAway(_ code: HTTP2ErrorCode) {
-        let last = nghttp2_session_get_last_proc_stream_id(raw)
-        // Length 8, type 7, no flags, stream 0.
-        for byte: UInt8 in [0, 0, 8, 7, 0, 0, 0, 0, 0] { sink.output.append(byte: byte) }
-        for word in [UInt32(bitPattern: last), code.rawValue] {
-            for shift: UInt32 in [24, 16, 8, 0] {
-                sink.output.append(byte: UInt8(truncatingIfNeeded: word >> shift))
-            }
-        }
-        stats?.count(.goawaySent)
-        sink.outputGrew()
-    }
-
     /// Ends without a fault: nobody is told but through the owner.
     final func die() { isDead = true }
 }
