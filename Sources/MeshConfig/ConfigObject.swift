@@ -177,13 +177,11 @@ package final class ConfigObject {
     /// A free-form value (`google.protobuf.Value`, `Struct`).
     package func value(_ key: String) -> ConfigValue? { node(key).map { ConfigValue($0) } }
 
-    /// The elements of list `key`; empty if absent. Null elements are errors.
+    /// The elements of list `key`; empty if absent. Null elements are errors. A single value is a list
+    /// of one, as Envoy's parser has it.
     package func elements(_ key: String) -> [ConfigNode] {
         guard let node = node(key) else { return [] }
-        guard case .list(let nodes) = node.content else {
-            mismatch(key, "a list", node)
-            return []
-        }
+        guard case .list(let nodes) = node.content else { return [node] }
         for node in nodes where node.isNull {
             diagnostics.error(
                 "a list must not contain null",

@@ -86,14 +86,18 @@ extension ConfigObject {
         return bytes
     }
 
+    /// In quotes too, as Envoy's parser has it.
     package func bool(_ key: String) -> Bool? {
         if let wrapper = wrapper(key) { return wrapper.bool("value", default: false) }
         guard let node = node(key) else { return nil }
-        guard case .bool(let value) = node.content else {
-            mismatch(key, "true or false without quotes", node)
+        switch node.content {
+        case .bool(let value): return value
+        case .string("true"): return true
+        case .string("false"): return false
+        default:
+            mismatch(key, "true or false", node)
             return nil
         }
-        return value
     }
 
     package func bool(_ key: String, default fallback: Bool) -> Bool { bool(key) ?? fallback }
@@ -280,7 +284,7 @@ extension ConfigObject {
         return .seconds(seconds ?? 0) + .nanoseconds(Int64(nanoseconds ?? 0))
     }
 
-    /// A value name or number, which may be in quotes; case matters, as in ProtoJSON.
+    /// A value name in any case, or its number, which may be in quotes.
     package func enumeration<E: ConfigEnum>(_ key: String, _ type: E.Type) -> E? {
         guard let node = node(key) else { return nil }
         return enumeration(key, node, type)
@@ -301,7 +305,10 @@ extension ConfigObject {
     ) -> E? {
         switch node.content {
         case .string(let text):
-            if let match = E.allCases.first(where: { $0.name == text }) { return match }
+            let name = text.uppercased()
+            if let match = E.allCases.first(where: { $0.name.uppercased() == name }) {
+                return match
+            }
             if let match = Int(text).flatMap({ E(rawValue: $0) }) { return match }
         case .number(let text):
             if let number = Double(text).flatMap({ Int(exactly: $0) }),

@@ -120,8 +120,29 @@ private func expect(
         ) { #expect($0.duration("d") == nil) }
     }
 
+    @Test func `a single value is a list of one`() {
+        expect(#"{"s": "a", "o": {"s": "b"}}"#, []) {
+            #expect($0.strings("s") == ["a"])
+            #expect($0.objects("o").map { $0.string("s") } == ["b"])
+        }
+        expect(#"{"o": 5}"#, ["1:7: o[0]: expected an object, got 5"]) { _ = $0.objects("o") }
+    }
+
+    @Test func `a boolean may be in quotes`() {
+        expect(#"{"a": "true", "b": "false"}"#, []) {
+            #expect($0.bool("a") == true)
+            #expect($0.bool("b") == false)
+        }
+        expect(#"{"a": "yes"}"#, [#"1:7: a: expected true or false, got "yes""#]) {
+            #expect($0.bool("a") == nil)
+        }
+    }
+
     @Test func `an enum is read by name or number and a near name is suggested`() {
         expect(#"{"c": "DARK_BLUE"}"#, []) {
+            #expect($0.enumeration("c", Colour.self) == .darkBlue)
+        }
+        expect(#"{"c": "Dark_Blue"}"#, []) {
             #expect($0.enumeration("c", Colour.self) == .darkBlue)
         }
         expect(#"{"c": 1}"#, []) { #expect($0.enumeration("c", Colour.self) == .darkBlue) }
