@@ -185,7 +185,7 @@ package final class HTTP1ClientCodec: ClientCodec, ClientStream {
     }
 
     package func outputUnblocked() {
-        if request != .complete { router?.requestUnblocked() }
+        router?.requestUnblocked()
     }
 
     /// Bytes behind the end of a response, or before any request.

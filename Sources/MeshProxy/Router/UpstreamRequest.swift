@@ -28,6 +28,8 @@ package final class UpstreamRequest: PoolWaiter, ClientStreamDelegate, TimerTarg
     private(set) var hasResponseBegun = false
     private var isResponseHeadReceived = false
     private var isResponseEnded = false
+    /// The client is paused on this attempt's behalf.
+    private var isRequestBlocked = false
     private var perTryTimer = TimerID.none
     private var idleTimer = TimerID.none
     private let idleTimeout: Nanoseconds
@@ -155,8 +157,17 @@ package final class UpstreamRequest: PoolWaiter, ClientStreamDelegate, TimerTarg
         router.attemptReset(self, reason, transportFailure: transportFailure)
     }
 
-    package func requestBlocked() { stream.pauseRequest() }
-    package func requestUnblocked() { stream.resumeRequestReading() }
+    package func requestBlocked() {
+        guard isReady, !isRequestBlocked else { return }
+        isRequestBlocked = true
+        stream.pauseRequest()
+    }
+
+    package func requestUnblocked() {
+        guard isRequestBlocked else { return }
+        isRequestBlocked = false
+        stream.resumeRequestReading()
+    }
 
     private func noteResponse() {
         restartIdleTimer()
@@ -216,6 +227,8 @@ package final class UpstreamRequest: PoolWaiter, ClientStreamDelegate, TimerTarg
         state = .ended
         loop.cancel(&perTryTimer)
         loop.cancel(&idleTimer)
+        // The next attempt may want what this one did not take.
+        requestUnblocked()
     }
 
     /// Gives the attempt up, wherever it is. Nobody hears of it again.
