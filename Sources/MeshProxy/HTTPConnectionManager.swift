@@ -124,6 +124,7 @@ package final class HTTPConnectionManager: ConnectionDelegate, ServerCodecDelega
 
     package func connectionRefused(_ error: CodecError) {
         if error.isProtocolError { settings.stats.downstreamCxProtocolError.add() }
+        if error.isForPrematureResets { settings.stats.downstreamRqTooManyPrematureResets.add() }
         worker.log.debug(.http, "connection refused: \(error.reason)")
     }
 

@@ -96,7 +96,6 @@ package final class HTTP2ClientCodec: HTTP2Codec, ClientCodec {
             guard stream.isAttached else { return }
             receiving = found
             if stream.hasFinalHead {
-                stats?.count(.trailers)
                 begin(.trailers, into: stream.trailersMap)
             } else {
                 let map = stream.headMap

@@ -101,12 +101,14 @@ package class HTTP2Codec: SinkClient {
         }
         context.pointee.codec = Uncounted(self)
         sink.client = self
+        stats?.count(isServer ? .nghttp2DownstreamConnections : .nghttp2UpstreamConnections)
         armTurn()
     }
 
     /// With no stream left: each has its codec.
     deinit {
         if sink.client === self { sink.client = nil }
+        outbound.report(stats, isBlocked: false)
         nghttp2_session_del(raw)
         context.deinitialize(count: 1)
         context.deallocate()
@@ -359,6 +361,7 @@ package class HTTP2Codec: SinkClient {
         } while needsPump && isAlive
         isInside = false
         guard !isDead else { return }
+        outbound.report(stats, isBlocked: isOutputBlocked)
         checkOutbound()
         if failure != nil { return fail() }
         if streams.isEmpty, closesWhenEmpty() { isDead = true }

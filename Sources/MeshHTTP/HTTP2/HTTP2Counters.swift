@@ -1,15 +1,21 @@
-/// What befalls HTTP/2 connections and is worth a number. The names are Envoy's, below `http2.`, but for
-/// those of ``isOurs``.
+/// What befalls HTTP/2 connections and is worth a number. The names are Envoy's, below `http2.`; those that
+/// it has not come last.
 package enum HTTP2Counter: UInt8, CaseIterable, Sendable {
-    case goawaySent, goawayGracefulSent
+    case goawaySent
     case headerOverflow, headerListSizeTooLarge
     case inboundEmptyFramesFlood, inboundPriorityFramesFlood, inboundWindowUpdateFramesFlood
     case keepaliveTimeout
     case outboundControlFlood, outboundFlood
     case rxMessagingError, rxReset, txReset
-    case streamRefusedErrors, trailers, txFlushTimeout
-    /// The client reset too many requests too early (CVE-2023-44487); Envoy counts it as
-    /// `downstream_rq_too_many_premature_resets` of the connection manager.
+    case streamRefusedErrors, txFlushTimeout
+    /// Of requests; a response's are not counted, as in Envoy.
+    case trailers
+    /// Connections by the library that frames them, which is always the same here.
+    case nghttp2DownstreamConnections, nghttp2UpstreamConnections
+    /// The first, warning GOAWAY of a drain, which is not among those of ``goawaySent``.
+    case goawayGracefulSent
+    /// The client reset too many requests too early (CVE-2023-44487); Envoy has only
+    /// `downstream_rq_too_many_premature_resets` of the connection manager, which counts too.
     case prematureResetsFlood
     /// RST_STREAM frames for more streams than there were.
     case inboundResetFramesFlood
@@ -36,15 +42,14 @@ package enum HTTP2Counter: UInt8, CaseIterable, Sendable {
         case .streamRefusedErrors: "stream_refused_errors"
         case .trailers: "trailers"
         case .txFlushTimeout: "tx_flush_timeout"
+        case .nghttp2DownstreamConnections: "nghttp2_downstream_connections"
+        case .nghttp2UpstreamConnections: "nghttp2_upstream_connections"
         case .prematureResetsFlood: "premature_resets_flood"
         case .inboundResetFramesFlood: "inbound_reset_frames_flood"
         case .inboundContinuationFramesFlood: "inbound_continuation_frames_flood"
         case .protocolError: "protocol_error"
         }
     }
-
-    /// Envoy has no counter of this name.
-    package var isOurs: Bool { rawValue >= Self.prematureResetsFlood.rawValue }
 }
 
 /// Levels of HTTP/2 connections, below `http2.` as in Envoy.
@@ -52,11 +57,16 @@ package enum HTTP2Gauge: UInt8, CaseIterable, Sendable {
     case streamsActive
     /// Body bytes that wait for the peer's window.
     case pendingSendBytes
+    /// Frames that wait for the peer to read, while that is more than the high watermark's worth; those of
+    /// the second kind are answers and resets, which a peer can make us send at will.
+    case outboundFramesActive, outboundControlFramesActive
 
     package var name: StaticString {
         switch self {
         case .streamsActive: "streams_active"
         case .pendingSendBytes: "pending_send_bytes"
+        case .outboundFramesActive: "outbound_frames_active"
+        case .outboundControlFramesActive: "outbound_control_frames_active"
         }
     }
 }

@@ -129,3 +129,8 @@ extension StreamResetReason {
         }
     }
 }
+
+extension CodecError {
+    /// The client reset too many of its requests too early.
+    package var isForPrematureResets: Bool { self == HTTP2Fault.prematureResets.codecError }
+}

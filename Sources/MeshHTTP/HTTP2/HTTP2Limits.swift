@@ -104,6 +104,8 @@ struct HTTP2OutboundFrames {
     private var written: UInt64 = 0
     private(set) var frames: UInt32 = 0
     private(set) var controlFrames: UInt32 = 0
+    /// What of it the gauges show.
+    private var reported = (frames: 0, controlFrames: 0)
 
     private static let framesPerMark: UInt32 = 32
 
@@ -120,6 +122,16 @@ struct HTTP2OutboundFrames {
             controlFrames &+= 1
             last.controlFrames &+= 1
         }
+    }
+
+    /// Brings the gauges up to date. Only a blocked output is shown: what the next flush takes along is
+    /// no backlog, and nobody would tell us that it has gone.
+    mutating func report(_ stats: (any HTTP2Stats)?, isBlocked: Bool) {
+        let wanted = isBlocked ? (Int(frames), Int(controlFrames)) : (0, 0)
+        guard let stats, wanted != reported else { return }
+        stats.change(.outboundFramesActive, by: wanted.0 - reported.frames)
+        stats.change(.outboundControlFramesActive, by: wanted.1 - reported.controlFrames)
+        reported = wanted
     }
 
     /// So many bytes are still with us.

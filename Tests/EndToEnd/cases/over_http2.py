@@ -53,6 +53,8 @@ def managers(value):
 STATS = [
     r"http\.in\.downstream_(cx|rq)_http[12]_total", r"http\.in\.downstream_rq_(\dxx|total|tx_reset|rx_reset)",
     r"cluster\.up\.upstream_cx_http[12]_total", r"cluster\.up\.upstream_rq_(\dxx|total|rx_reset|tx_reset)",
+    # Not GOAWAY and RST_STREAM, where we say more (docs/http2.md), nor counters of ours.
+    r"(cluster\.up\.)?http2\.(?!goaway|tx_reset|premature_resets|inbound_(reset|continuation)|protocol_error|.*underscores).*",
 ]
 
 

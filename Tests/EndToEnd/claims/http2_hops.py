@@ -231,6 +231,19 @@ def test_a_full_upstream_connection_is_joined_by_a_second(claim):
 def test_rapid_resets_end_the_connection(claim):
     pairs = b"".join(frame(HEAD, 5, n, HEADERS) + frame(RESET, 0, n, b"\0\0\0\x08") for n in range(1, 4001, 2))
     attack(claim, "premature_resets_flood", pairs)
+    assert claim.proxies[0].stats()["http.in.downstream_rq_too_many_premature_resets"] == 1
+
+
+def test_what_a_slow_reader_leaves_in_the_output_shows(claim):
+    claim.upstream("up").script([up.respond(body="x" * 3_000_000)])
+    proxy = claim.start(file(codec_type="HTTP2"))
+    sock = socket.create_connection(("127.0.0.1", claim.environment.port("in")), timeout=5)
+    widest = b"\x7f\xff\xff\xff"
+    requests = b"".join(frame(HEAD, 5, n, HEADERS) for n in range(1, 41, 2))
+    sock.sendall(PREFACE + frame(SETTINGS, 0, 0, b"\0\x04" + widest) + frame(WINDOW, 0, 0, b"\x7f\0\0\0") + requests)
+    assert wait_until(lambda: proxy.stats().get("http2.outbound_frames_active", 0) > 0, 5), "no frame waits"
+    sock.close()
+    assert wait_until(lambda: proxy.stats().get("http2.outbound_frames_active") == 0, 5), "frames of nobody wait"
 
 
 def test_a_flood_of_continuations_ends_the_connection(claim):
