@@ -160,8 +160,9 @@ package indirect enum AccessLogFilterConfig: Hashable, Sendable {
         case "status_code_filter": return .statusCode(comparison(filter))
         case "duration_filter": return .duration(comparison(filter))
         case "runtime_filter":
+            _ = filter.requiredString("runtime_key")
             return .runtime(
-                key: filter.requiredString("runtime_key"),
+                key: filter.runtimeKey("runtime_key"),
                 share: filter.object("percent_sampled").map { FractionalPercent($0) }
                     ?? FractionalPercent(0),
                 isIndependent: filter.bool("use_independent_randomness", default: false)

@@ -23,6 +23,7 @@ package struct Bootstrap: Sendable {
         secrets = resources?.objects("secrets").map { SecretConfig($0) } ?? []
         admin = object.object("admin").map { AdminConfig($0) }
         runtime = object.object("layered_runtime").map { RuntimeConfig($0) } ?? RuntimeConfig()
+        object.object("layered_runtime").map { RuntimeKeys.check($0) }
         explain = ExplainConfig(runtime) { object.error($0, at: "layered_runtime") }
         stats = object.object("stats_config").map { StatsConfig($0) } ?? StatsConfig()
         statsFlushInterval =

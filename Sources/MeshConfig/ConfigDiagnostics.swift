@@ -62,6 +62,9 @@ package final class ConfigDiagnostics {
     /// docs/config.md is checked against.
     package var fieldRecords: [FieldRecord]?
 
+    /// Names of runtime values that something in the file reads.
+    var runtimeKeys: Set<String> = []
+
     package init() {}
 
     /// Sorted by position; what no file may have if it is to run.

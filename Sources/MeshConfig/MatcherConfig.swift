@@ -325,7 +325,7 @@ package struct RuntimeFractionalPercent: Hashable, Sendable {
     }
 
     package init(_ object: ConfigObject) {
-        runtimeKey = object.string("runtime_key", default: "")
+        runtimeKey = object.runtimeKey("runtime_key")
         if let share = object.object("default_value") {
             defaultValue = FractionalPercent(share)
         } else {

@@ -11,7 +11,7 @@ package struct RuntimeUInt32: Hashable, Sendable {
 
     package init(_ object: ConfigObject) {
         defaultValue = object.uint32("default_value", default: 0)
-        runtimeKey = object.string("runtime_key", default: "")
+        runtimeKey = object.runtimeKey("runtime_key")
     }
 }
 
@@ -23,7 +23,7 @@ package struct RuntimeDouble: Hashable, Sendable {
 
     package init(_ object: ConfigObject) {
         defaultValue = object.double("default_value", default: 0)
-        runtimeKey = object.string("runtime_key", default: "")
+        runtimeKey = object.runtimeKey("runtime_key")
     }
 }
 
@@ -36,7 +36,7 @@ package struct RuntimeFeatureFlag: Hashable, Sendable {
     package init(_ object: ConfigObject) {
         if !object.isPresent("default_value") { object.error("default_value is required") }
         defaultValue = object.bool("default_value", default: false)
-        runtimeKey = object.string("runtime_key", default: "")
+        runtimeKey = object.runtimeKey("runtime_key")
     }
 }
 
@@ -99,7 +99,8 @@ package struct RuntimeConfig: Hashable, Sendable {
         )
     }
 
-    private static func value(of text: String) -> ConfigValue {
+    /// What a text given to POST /runtime_modify means.
+    package static func value(of text: String) -> ConfigValue {
         if text == "true" || text == "false" { return .bool(text == "true") }
         let isNumeric = text.utf8.allSatisfy {
             (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) || "+-.eE".utf8.contains($0)

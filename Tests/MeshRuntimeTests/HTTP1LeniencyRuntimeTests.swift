@@ -26,6 +26,18 @@ import Testing
         #expect(HTTP1Leniency(RuntimeConfig(), .downstream) == [])
     }
 
+    @Test func `files may name the leniencies there are and no others`() {
+        #expect(
+            RuntimeKeys.http1Leniencies == HTTP1Leniency.named.map { $0.name.description }
+        )
+        #expect(RuntimeKeys.problem("mesh.http1.upstream.allow_obs_fold", .bool(true)) == nil)
+        #expect(
+            RuntimeKeys.problem("mesh.http1.upstream.allow_obs_folds", .bool(true))?
+                .contains(#"did you mean "mesh.http1.upstream.allow_obs_fold"?"#) == true
+        )
+        #expect(RuntimeKeys.problem("mesh.http1.upstream.allow_obs_fold", .number(1)) != nil)
+    }
+
     @Test(arguments: HTTP1Leniency.named.map { ($0.name.description, $0.leniency) })
     func `every leniency has its switch`(_ name: String, _ leniency: HTTP1Leniency) throws {
         let config = try runtime("\"mesh.http1.downstream.\(name)\": true")

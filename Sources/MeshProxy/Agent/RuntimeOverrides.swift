@@ -16,9 +16,14 @@ final class RuntimeOverrides {
     }
 
     /// Lays values over the file's; an empty one takes an earlier one back. Returns why nothing was
-    /// changed, in Envoy's words, or nil.
+    /// changed, in Envoy's words where it has some, or nil.
     func modify(_ changes: [(key: String, value: String)]) -> String? {
         guard file.hasAdminLayer else { return "No admin layer specified" }
+        for (key, value) in changes where !value.isEmpty {
+            if let problem = RuntimeKeys.problem(key, RuntimeConfig.value(of: value)) {
+                return problem
+            }
+        }
         for (key, value) in changes {
             let at = values.firstIndex { $0.key == key }
             switch (at, value.isEmpty) {

@@ -274,3 +274,36 @@ static_resources:
     claim.start(text, suffix=".yaml")
     seen = claim.exchange(get("/"), read())
     assert seen["responses"][0]["line"] == "HTTP/1.1 200 OK", seen
+
+
+def runtime_file(e, **values):
+    file = good(e)
+    file["layered_runtime"] = {"layers": [{"name": "base", "static_layer": values}, {"name": "admin", "admin_layer": {}}]}
+    return file
+
+
+def test_a_misspelled_runtime_value_of_ours_is_refused_where_it_stands(claim):
+    values = {"mesh": {"http1": {"downstream": {"allow_bare_lfs": True}}}, "mesh.http1.upstream.allow_obs_fold": 1}
+    config = lambda e: runtime_file(e, **values)
+    output = refused(
+        claim, config, 'static_layer.mesh.http1.downstream.allow_bare_lfs: "mesh.http1.downstream.allow_bare_lfs" is no runtime value',
+        'did you mean "mesh.http1.downstream.allow_bare_lf"?', '"mesh.http1.upstream.allow_obs_fold" must be true or false, got 1',
+    )
+    text = json.dumps(config(claim.environment), indent=1).splitlines()
+    line = next(n for n, l in enumerate(text, 1) if "allow_bare_lfs" in l)
+    assert f":{line}:" in output, output
+
+
+def test_a_runtime_value_that_nothing_reads_is_warned_of(claim):
+    def config(e):
+        share = {"default_value": {"numerator": 100}, "runtime_key": "share.of.canary"}
+        file = runtime_file(e, **{"share.of.canari": 5, "envoy.reloadable_features.x": False})
+        manager = hcm(e.log, routes=[route({"prefix": "/", "runtime_fraction": share})])
+        file["static_resources"]["listeners"] = [listener(e.port("in"), [manager])]
+        return file
+    proxy = claim.start(config)
+    output = proxy.output()
+    assert 'nothing here reads the runtime value "share.of.canari": it has no effect; did you mean "share.of.canary"?' in output, output
+    assert 'nothing here reads the runtime value "envoy.reloadable_features.x"' in output, output
+    status, body, _ = proxy.request("POST", "/runtime_modify?mesh.http1.downstream.allow_bare_lfs=true")
+    assert status == 503 and "did you mean" in body, (status, body)
