@@ -23,8 +23,8 @@ package struct LocalReply {
     package var attemptCount: Int?
     /// Its header mutations apply: to direct responses and redirects.
     package var route: RouteSelection?
-    /// Of a direct response (envoy: body_format).
-    package var format: SubstitutionFormatConfig?
+    /// Its bytes or its format are the body, where the route has one.
+    package var direct: DirectResponse?
 
     package init(
         status: Int,
@@ -217,7 +217,7 @@ package struct LocalReply {
     static func direct(_ response: DirectResponse, for head: HeaderMap) -> LocalReply {
         var reply = LocalReply(
             status: response.status,
-            body: String(decoding: response.body, as: UTF8.self),
+            body: response.text,
             detailsText: "direct_response"
         )
         if response.hasLocation {
@@ -225,7 +225,7 @@ package struct LocalReply {
             RedirectLocation.appendSame(head, to: &location)
             reply.location = String(bytes: location.bytes)
         }
-        reply.format = response.format
+        reply.direct = response
         return reply
     }
 

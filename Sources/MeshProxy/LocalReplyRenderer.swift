@@ -50,7 +50,7 @@ package final class LocalReplyRenderer {
         stream.info.responseCode = reply.status
         stream.info.localReplyBody = reply.body
         var used = format
-        body.append(reply.body)
+        appendBody(of: reply, for: stream, head: head, to: &body)
         let random = stream.worker.random.next()
         for mapper in mappers
         where mapper.filter.passes(stream.formatContext(response: head), random: { random }) {
@@ -68,16 +68,36 @@ package final class LocalReplyRenderer {
             used = mapper.format ?? format
             break
         }
-        var contentType = "text/plain"
-        if let chosen = reply.format.map({ BodyFormat($0, stream.worker.formats) }) ?? used {
+        var contentType = reply.direct?.format?.contentType ?? "text/plain"
+        if let used {
             body.clear()
-            chosen.append(to: &body, stream.formatContext(response: head), endsLine: true)
-            contentType = chosen.contentType
+            used.append(
+                to: &body,
+                stream.formatContext(response: head),
+                endsLine: !stream.isGRPC
+            )
+            contentType = used.contentType
         }
         if stream.isGRPC { return makeGRPC(head, &body, stream, reply) }
         guard !body.isEmpty else { return }
         head.set(.contentLength, decimal: body.count)
         if !head.contains(.contentType) { head.set(.contentType, contentType) }
+    }
+
+    /// The body before mappers and the manager's format: of a direct response what the route says, which is
+    /// then `%LOCAL_REPLY_BODY%`.
+    private func appendBody(
+        of reply: LocalReply,
+        for stream: HTTPStream,
+        head: HeaderMap,
+        to body: inout ByteBuffer
+    ) {
+        guard let direct = reply.direct else { return body.append(reply.body) }
+        guard let format = direct.format else {
+            return direct.body.withUnsafeBytes { body.append($0) }
+        }
+        format.append(to: &body, stream.formatContext(response: head), endsLine: true)
+        stream.info.localReplyBody = String(bytes: body.bytes)
     }
 
     /// gRPC reads its status from trailers, or from a head without a body.

@@ -354,9 +354,10 @@ import Testing
         Invalid(
             name: "only an informational head",
             wire: "HTTP/1.1 100 Continue\r\n\r\n",
-            details: "http1.incomplete_head",
+            details: "http1.connection_closed",
             before: [.informational(":status: 100")],
-            ends: true
+            ends: true,
+            reason: .connectionTermination
         ),
         Invalid(
             name: "a body shorter than its length",

@@ -148,7 +148,7 @@ package final class HTTP1ClientCodec: ClientCodec, ClientStream {
             } else {
                 fail(.connectionTermination, "http1.connection_closed")
             }
-        case .head where parser.hasBegun || informationalHeads > 0:
+        case .head where parser.hasBegun:
             fail(.protocolError, "http1.incomplete_head")
         case .head:
             fail(.connectionTermination, "http1.connection_closed")

@@ -258,12 +258,15 @@ package final class DirectResponse {
     package let status: Int
     /// Empty where ``format`` makes the body from nothing else.
     package let body: [UInt8]
-    package let format: SubstitutionFormatConfig?
+    /// The body as logs show it.
+    package let text: String
+    package let format: BodyFormat?
 
     init(_ config: DirectResponseConfig, _ formats: FormatEnvironment) {
         status = config.status
         body = config.body
-        format = config.bodyFormat
+        text = String(decoding: config.body, as: UTF8.self)
+        format = config.bodyFormat.map { BodyFormat($0, formats) }
     }
 
     /// Whether the answer has a `location`, which is then the request's own URL.

@@ -16,7 +16,7 @@ package final class RouterFilter: TimerTarget {
     private(set) var accounts: RequestAccounts?
     private var attempt: UpstreamRequest?
     private var retry: RetryState?
-    private var timeouts: RequestTimeouts?
+    private(set) var timeouts: RequestTimeouts?
     private var previousHosts: [Endpoint] = []
     /// A slot of the cluster's limit on concurrent retries is ours.
     private var holdsRetrySlot = false
@@ -106,7 +106,7 @@ package final class RouterFilter: TimerTarget {
         )
         // Headers that the route adds may ask for retries too.
         retry = RetryState(action.retryPolicy, request: head)
-        if isRequestComplete { armRouteTimer() }
+        if isRequestComplete || awaitsUpgrade { armRouteTimer() }
         startAttempt()
     }
 
@@ -148,8 +148,6 @@ package final class RouterFilter: TimerTarget {
         guard let whole = timeouts?.whole, whole > .zero, timer.isNone else { return }
         timer = loop.arm(self, Timer.route, after: whole)
     }
-
-    private var perTryTimeout: Nanoseconds { timeouts?.perTry ?? .zero }
 
     /// How much of a body is kept for another attempt (envoy: per_request_buffer_limit_bytes).
     private var bufferBytesMax: Int {
@@ -252,7 +250,7 @@ package final class RouterFilter: TimerTarget {
             }
         }
         if let trailers, self.attempt === attempt { attempt.send(trailers: trailers) }
-        if isRequestComplete, self.attempt === attempt {
+        if isRequestComplete || awaitsUpgrade, self.attempt === attempt {
             attempt.requestComplete(perTryTimeout: perTryTimeout)
         }
         if isRequestPaused {
@@ -286,6 +284,7 @@ package final class RouterFilter: TimerTarget {
         // whole response (envoy: RouteAction.timeout).
         stream.info.responseCode = status
         if isRequestComplete { kept.release() }
+        if status == 101 { loop.cancel(&timer) }
         accounts?.record(code: status)
         if let completed = requestCompleteTime, !config.suppressesEnvoyHeaders {
             let waited = max(0, (loop.now - completed).milliseconds)

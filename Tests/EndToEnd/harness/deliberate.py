@@ -16,7 +16,7 @@ DIFFERENCES = [
                 "two spaces in the request line", "a tab in the request line", "chunk size ends with a bare LF",
                 "chunk longer than its size",
             )
-        ],
+        ] + ["old_clients/trailing white space in the version"],
         EVERYTHING,
         envoy="Folded lines, bare LF and CR, several blanks in the request line are repaired; two `Host` lines are joined",
         ours="400 `http1.codec_error`",
@@ -30,7 +30,13 @@ DIFFERENCES = [
                 "status of four digits", "status of two digits", "status zero", "status 600", "an unrequested 101",
                 "bare LF line ends",
             )
-        ],
+        ] + [
+            f"response_edges/{name}"
+            for name in (
+                "HTTP/1.0 with chunks", "two spaces in the status line", "HTTP/2.0 in text", "HTTP/1.2", "space behind a chunk size",
+                "a chunk longer than its size", "a folded header", "a 101 to a body",
+            )
+        ] + ["upgrades/a 101 without its headers"],
         EVERYTHING,
         envoy="Any number is a status, an unrequested 101 is passed on, bare LF ends lines",
         ours="502 `upstream_reset_before_response_started{protocol_error}`",
@@ -61,10 +67,10 @@ DIFFERENCES = [
     Difference(
         "Counters of what the strictness refuses",
         "They follow from the rows above.",
-        ["http1_bad_requests/stats", "http1_bad_responses/stats", "http1_requests/stats"],
+        ["http1_bad_requests/stats", "http1_bad_responses/stats", "http1_requests/stats", "response_edges/stats", "upgrades/stats"],
         (
             "stats.cluster.up.upstream_cx_total", "stats.cluster.up.upstream_cx_protocol_error", "stats.cluster.up.upstream_rq_*",
-            "stats.http.in.downstream_cx_protocol_error", "stats.http.in.downstream_rq_?xx", "stats.http.in.downstream_rq_rx_reset", "stats.http.in.downstream_rq_ws_on_non_ws_route",
+            "stats.http.in.downstream_cx_protocol_error", "stats.http.in.downstream_rq_?xx", "stats.http.in.downstream_rq_completed", "stats.http.in.downstream_rq_rx_reset", "stats.http.in.downstream_rq_ws_on_non_ws_route",
         ),
         envoy="Counted as served", ours="Counted as refused",
     ),
@@ -86,7 +92,7 @@ DIFFERENCES = [
     Difference(
         "Interim responses pass",
         "RFC 9110 §15.2 wants a proxy to forward 1xx responses; 103 Early Hints are of no use otherwise.",
-        ["http1_requests/early hints", "http1_requests/a 102 before the response"],
+        ["http1_requests/early hints", "http1_requests/a 102 before the response", "response_edges/many interim responses", "response_edges/interim responses without end", "response_edges/an interim response, then the end"],
         EVERYTHING,
         envoy="Dropped", ours="Forwarded",
     ),
@@ -100,9 +106,33 @@ DIFFERENCES = [
     Difference(
         "`connection: upgrade` is written in lower case",
         "The token is case-insensitive.",
-        ["http1_requests/websocket*", "ignored_upgrades/what is left of a list is asked for"],
+        ["http1_requests/websocket*", "ignored_upgrades/what is left of a list is asked for", "upgrades/*"],
         ("*headers.connection",),
         envoy="As the client wrote it", ours="`upgrade`", optional=True,
+    ),
+    Difference(
+        "An upgrade that the upstream does not take",
+        "A server may answer as if it had not been asked (RFC 9110 §7.8), and its answer is what the client wants to see. Fields of"
+        " one hop stay there, in requests a length of zero among them.",
+        ["upgrades/the upstream answers plainly*", "upgrades/the upstream refuses", "upgrades/a length of zero"],
+        ("responses*", "connection", "upstream*.headers.content-length"),
+        envoy="A 2xx loses its body, `websocket_handshake_unsuccessful`; a 426 keeps `Upgrade` and the connection",
+        ours="The upstream's answer; the connection is closed after it",
+    ),
+    Difference(
+        "HTTP/1.0 clients",
+        "HTTP/1.0 knows neither upgrades (RFC 9110 §7.8) nor 100 (§15.2); who says `close` means it.",
+        ["old_clients/keep-alive and close", "old_clients/an upgrade is not for HTTP/1.0", "old_clients/an expectation"],
+        EVERYTHING,
+        envoy="Upgrades are asked for, `100 Continue` is sent, `keep-alive, close` is kept alive",
+        ours="Plain requests, no 100, closed",
+    ),
+    Difference(
+        "Flags in the bodies of refused requests",
+        "The record and the answer say the same.",
+        ["mapped_replies/headers too large", "mapped_replies/HTTP/1.0", "mapped_replies/an unknown coding"],
+        ("responses*.body", "responses*.headers.content-length", "log*.sent"),
+        envoy="`%RESPONSE_FLAGS%` in `local_reply_config` is `-`", ours="`DPE`, as in the log",
     ),
     Difference(
         "Reason phrases of unassigned status codes",
@@ -418,7 +448,7 @@ DIFFERENCES = [
     Difference(
         "Tunnels end one direction at a time",
         "A client that has no more to say still hears the rest; an orderly end is neither `DC` nor `UC`, and no error to the client.",
-        ["h?_h?.tunnels/CONNECT is passed on and tunnels", "h?_h?.tunnels/a websocket", "h?_h1.tunnels/a websocket is refused by the upstream", "ignored_upgrades/what is left of a list is asked for"],
+        ["h?_h?.tunnels/CONNECT is passed on and tunnels", "h?_h?.tunnels/a websocket", "h?_h1.tunnels/a websocket is refused by the upstream", "ignored_upgrades/what is left of a list is asked for", "upgrades/*"],
         ("log*", "tunnel", "*headers.connection"),
         envoy="A client's FIN drops a CONNECT or websocket, `DC`; an upstream's FIN resets an HTTP/2 client's stream",
         ours="FIN and END_STREAM are passed on as each other",
