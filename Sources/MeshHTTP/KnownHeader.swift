@@ -188,6 +188,11 @@ struct KnownHeaderTable: @unchecked Sendable {
         _ right: UnsafeRawPointer,
         _ length: Int
     ) -> Bool {
+        if length >= 4, length < 8 {
+            return left.loadUnaligned(as: UInt32.self) == right.loadUnaligned(as: UInt32.self)
+                && left.loadUnaligned(fromByteOffset: length &- 4, as: UInt32.self)
+                    == right.loadUnaligned(fromByteOffset: length &- 4, as: UInt32.self)
+        }
         guard length >= 8 else {
             for at in 0..<length
             where left.load(fromByteOffset: at, as: UInt8.self)

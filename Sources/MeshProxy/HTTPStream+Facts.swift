@@ -10,6 +10,12 @@ extension HTTPStream {
         return selection.settings[position]
     }
 
+    /// How long the stream may take in all; nil is for ever.
+    func durationMax(_ action: ForwardAction?) -> Nanoseconds? {
+        guard action != nil else { return settings.streamDurationMax }
+        return action?.maxStreamDuration(request: request, manager: settings.streamDurationMax)
+    }
+
     /// The stream as format strings see it.
     package func formatContext(response: HeaderMap? = nil) -> FormatContext {
         FormatContext(

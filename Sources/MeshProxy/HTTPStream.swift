@@ -131,10 +131,9 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
         info.route = selection.route.labels
         // Logs name the cluster even where a filter refuses the request (envoy: UPSTREAM_CLUSTER).
         info.cluster = nil
-        guard hasRequestHead, case .forward(let action) = selection.route.action else { return }
-        let target = action.cluster(request, split: selection.split) { worker.clusters[$0] }
-        guard let cluster = target.cluster else { return }
-        info.cluster = cluster.labels
+        guard hasRequestHead, let action = selection.forward else { return }
+        let target = action.chosenCluster(request, split: selection.split, in: worker.clusters)
+        info.cluster = target?.labels
     }
 
     /// An internal redirect has made the request another one: all filters judge it anew.
@@ -152,9 +151,9 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
     }
 
     private func armDurationTimer() {
-        let most = settings.streamDurationMax
-        let limit = action.map { $0.maxStreamDuration(request: request, manager: most) } ?? most
-        if let limit { durationTimer = loop.arm(self, Timer.duration, after: limit) }
+        if let limit = durationMax(action) {
+            durationTimer = loop.arm(self, Timer.duration, after: limit)
+        }
     }
 
     /// Runs the head through the filters from the given one on, then to the router.

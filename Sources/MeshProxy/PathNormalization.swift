@@ -1,3 +1,4 @@
+import Glibc
 import MeshConfig
 import MeshHTTP
 import MeshNet
@@ -61,9 +62,10 @@ package struct PathNormalization: Sendable {
 
     /// How many bytes come before the query.
     static func querylessSize(_ path: Bytes) -> Int {
-        var at = 0
-        while at < path.count, path[at] != UInt8(ascii: "?") { at &+= 1 }
-        return at
+        guard let start = path.baseAddress,
+            let mark = memchr(start, Int32(UInt8(ascii: "?")), path.count)
+        else { return path.count }
+        return UnsafeRawPointer(mark) - start
     }
 
     /// Replaces the part of `:path` before its query by what `change` writes; false where that gave up.

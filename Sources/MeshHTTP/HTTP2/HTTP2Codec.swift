@@ -40,9 +40,7 @@ package class HTTP2Codec: SinkClient {
     private var connectionConsumed = 0
 
     // What came up while libnghttp2 was at work.
-    private var ended: [HTTP2Stream] = []
-    private var closed = HTTP2ClosedQueue()
-    private var relieved: [HTTP2Stream] = []
+    private var news = HTTP2News()
     private var resumed: [HTTP2Stream] = []
     private var early: [HTTP2ServerStream] = []
     /// In libnghttp2, or among the lists above.
@@ -214,6 +212,10 @@ package class HTTP2Codec: SinkClient {
         isDead = true
         let open = streams
         streams.removeAll()
+        // A stream has its codec: none may stay on a list of it.
+        news.forget()
+        resumed.removeAll()
+        early.removeAll()
         stats?.change(.streamsActive, by: -open.count)
         for stream in open { stream.connectionEnded(reason) }
     }
@@ -326,13 +328,15 @@ package class HTTP2Codec: SinkClient {
     /// The response has ended before its request, of which more may be among the bytes at hand.
     final func endedEarly(_ stream: HTTP2ServerStream) { early.append(stream) }
 
-    final func relieve(_ stream: HTTP2Stream) { relieved.append(stream) }
+    final func relieve(_ stream: HTTP2Stream) { news.relieve(stream) }
 
     final func streamClosed(_ id: Int32, _ code: UInt32) {
-        guard let stream = stream(id)?.counted else { return }
-        stream.isClosedOnWire = true
-        stream.closeCode = code
-        closed.append(stream)
+        guard let stream = stream(id) else { return }
+        stream.use {
+            $0.isClosedOnWire = true
+            $0.closeCode = code
+        }
+        news.close(stream)
     }
 
     final func stream(_ id: Int32) -> Uncounted<HTTP2Stream>? {
@@ -402,19 +406,21 @@ package class HTTP2Codec: SinkClient {
 
     /// Tells what came up while frames were packed. Telling may add to the lists.
     private func settle() {
+        guard !news.isEmpty else { return }
+        news.begin()
         var at = 0
-        while at < ended.count, !isDead {
-            ended[at].sendingEnded()
+        while at < news.ended.count, !isDead {
+            news.ended[at].sendingEnded()
             at += 1
         }
-        if at > 0 { ended.removeAll(keepingCapacity: true) }
+        if at > 0 { news.endedTold() }
         at = 0
-        while at < relieved.count, !isDead {
-            relieved[at].updateBlocked()
+        while at < news.relieved.count, !isDead {
+            news.relieved[at].updateBlocked()
             at += 1
         }
-        if at > 0 { relieved.removeAll(keepingCapacity: true) }
-        while !isDead, let stream = closed.next() { stream.closedOnWire() }
+        if at > 0 { news.relievedTold() }
+        while !isDead, let stream = news.nextClosed() { stream.closedOnWire() }
     }
 
     private func checkOutbound() {
@@ -463,7 +469,7 @@ package class HTTP2Codec: SinkClient {
         stream.receive(chunk, endStream: endStream)
     }
 
-    final func sendingEnded(of stream: HTTP2Stream) { ended.append(stream) }
+    final func sendingEnded(of stream: HTTP2Stream) { news.sendingEnded(stream) }
 
     // MARK: The end
 

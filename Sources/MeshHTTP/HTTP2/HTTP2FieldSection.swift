@@ -194,7 +194,7 @@ extension HeaderMap {
         let arena = arena
         let nameOffset = arenaUsed
         if known < KnownHeader.count {
-            memcpy(arena + nameOffset, name, nameLength)
+            Self.copyName(arena + nameOffset, name, nameLength)
         } else {
             let table = tokenTable
             for at in 0..<nameLength {
@@ -217,13 +217,25 @@ extension HeaderMap {
                 if at >= valueLength { break }
                 at = min(at, valueLength &- 8)
             }
+        } else if valueLength >= 4 {
+            let first = value.loadUnaligned(as: UInt32.self)
+            let last = value.loadUnaligned(fromByteOffset: valueLength &- 4, as: UInt32.self)
+            if WordScan.controls(UInt64(first) | UInt64(last) << 32) != 0,
+                Self.hasControl(value, valueLength)
+            {
+                return false
+            }
+            arena.storeBytes(of: first, toByteOffset: valueOffset, as: UInt32.self)
+            arena.storeBytes(
+                of: last,
+                toByteOffset: valueOffset &+ valueLength &- 4,
+                as: UInt32.self
+            )
         } else {
-            var at = 0
-            while at < valueLength {
+            if Self.hasControl(value, valueLength) { return false }
+            for at in 0..<valueLength {
                 let byte = value.load(fromByteOffset: at, as: UInt8.self)
-                if byte < 0x20 && byte != 0x09 || byte == 0x7F { return false }
                 arena.storeBytes(of: byte, toByteOffset: valueOffset &+ at, as: UInt8.self)
-                at &+= 1
             }
         }
         storeLineEnd(valueOffset &+ valueLength)
@@ -239,6 +251,32 @@ extension HeaderMap {
         return true
     }
 
+    /// Most names are shorter than what a call of memcpy pays for.
+    @inline(__always)
+    private static func copyName(
+        _ target: UnsafeMutableRawPointer,
+        _ name: UnsafeRawPointer,
+        _ length: Int
+    ) {
+        guard length >= 4, length <= 16 else {
+            memcpy(target, name, length)
+            return
+        }
+        // Two words that overlap.
+        if length >= 8 {
+            let last = length &- 8
+            let word = name.loadUnaligned(fromByteOffset: last, as: UInt64.self)
+            target.storeBytes(of: name.loadUnaligned(as: UInt64.self), as: UInt64.self)
+            target.storeBytes(of: word, toByteOffset: last, as: UInt64.self)
+        } else {
+            let last = length &- 4
+            let word = name.loadUnaligned(fromByteOffset: last, as: UInt32.self)
+            target.storeBytes(of: name.loadUnaligned(as: UInt32.self), as: UInt32.self)
+            target.storeBytes(of: word, toByteOffset: last, as: UInt32.self)
+        }
+    }
+
+    @inline(__always)
     private static func isBlank(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x09 }
 
     /// A control character other than TAB.

@@ -54,7 +54,13 @@ enum HTTP2RequestHead {
     }
 
     private static func isVisible(_ path: Bytes) -> Bool {
-        path.allSatisfy { $0 > 0x20 && $0 < 0x7F }
+        var at = 0
+        while at &+ 8 <= path.count {
+            let word = path.loadUnaligned(fromByteOffset: at, as: UInt64.self)
+            if WordScan.notVisible(word) != 0 { return false }
+            at &+= 8
+        }
+        return path[at...].allSatisfy { $0 > 0x20 && $0 < 0x7F }
     }
 
     /// RFC 3986 §3.1.

@@ -15,7 +15,8 @@ final class HTTP2Memory {
         var size: Int
     }
 
-    private static var unit: Int { 64 }
+    private static var unitShift: Int { 6 }
+    private static var unit: Int { 1 << unitShift }
     /// Blocks of up to 1 KiB are kept.
     private static var sizes: Int { 16 }
     /// Spare blocks of one size beyond this are given back.
@@ -73,8 +74,10 @@ final class HTTP2Memory {
     }
 
     private func take(_ bytes: Int) -> UnsafeMutableRawPointer? {
-        let size = (bytes &- 1) / Self.unit
-        guard bytes > 0, size < Self.sizes else { return make(bytes, size: Self.sizes) }
+        guard bytes > 0, bytes <= Self.sizes &* Self.unit else {
+            return make(bytes, size: Self.sizes)
+        }
+        let size = (bytes &- 1) &>> Self.unitShift
         guard let block = spare[size] else { return make((size &+ 1) &* Self.unit, size: size) }
         spare[size] = block.load(as: UnsafeMutableRawPointer?.self)
         spareCounts[size] &-= 1

@@ -83,6 +83,7 @@ package class HTTP2Stream {
     }
 
     deinit {
+        let pool = pool
         if let head { pool.give(head) }
         if let trailers { pool.give(trailers) }
         if let outgoingTrailers { pool.give(outgoingTrailers) }
@@ -390,25 +391,5 @@ package class HTTP2Stream {
         reportWaiting()
         nghttp2_submit_rst_stream(codec.raw, 0, id, code.rawValue)
         codec.pump()
-    }
-}
-
-/// Streams that libnghttp2 has closed, in order, linked through ``HTTP2Stream/nextClosed``: an array of
-/// them would cost more to empty than the rest of a stream's end.
-struct HTTP2ClosedQueue {
-    private var first: HTTP2Stream?
-    private var last: Uncounted<HTTP2Stream>?
-
-    mutating func append(_ stream: HTTP2Stream) {
-        if let last { last.use { $0.nextClosed = stream } } else { first = stream }
-        last = Uncounted(stream)
-    }
-
-    mutating func next() -> HTTP2Stream? {
-        guard let stream = first else { return nil }
-        first = stream.nextClosed
-        stream.nextClosed = nil
-        if first == nil { last = nil }
-        return stream
     }
 }

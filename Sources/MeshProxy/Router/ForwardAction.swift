@@ -26,6 +26,8 @@ package final class ForwardAction {
     package let internalRedirect: InternalRedirectConfig?
     let rewrite: PathAndHostRewrite
     private let target: Target
+    /// The cluster that all its requests go to, where there is one: asked for twice by every request.
+    private let onlyCluster: Cluster?
 
     init(
         _ config: RouteActionConfig,
@@ -47,9 +49,13 @@ package final class ForwardAction {
         rewrite = PathAndHostRewrite(config)
         switch config.target {
         case .cluster(let name):
-            target = .cluster(ClusterTarget(name, environment.cluster(name)))
-        case .header(let name): target = .header(HeaderName(name))
+            onlyCluster = environment.cluster(name)
+            target = .cluster(ClusterTarget(name, onlyCluster))
+        case .header(let name):
+            onlyCluster = nil
+            target = .header(HeaderName(name))
         case .weighted(let clusters):
+            onlyCluster = nil
             let entries = clusters.entries.map { entry in
                 WeightedTarget(entry, criteria: wanted, overrides: overrides, environment)
             }
@@ -80,6 +86,16 @@ package final class ForwardAction {
             rest -= entry.weight
         }
         return entries.last
+    }
+
+    /// The cluster the request goes to; nil where there is none of its name.
+    func chosenCluster(
+        _ head: HeaderMap,
+        split: WeightedTarget?,
+        in clusters: ClusterSet
+    ) -> Cluster? {
+        if let onlyCluster { return onlyCluster }
+        return cluster(head, split: split) { clusters[$0] }.cluster
     }
 
     /// Where the request goes. A name out of a header is looked up with `find`.

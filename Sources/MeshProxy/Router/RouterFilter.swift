@@ -63,6 +63,7 @@ package final class RouterFilter: TimerTarget {
             stream.sendLocalReply(.redirect(status: 301, location))
         case .route(let selection):
             self.selection = selection
+            if let action = selection.forward { return forward(head, action, selection) }
             switch selection.route.action {
             case .redirect(let redirect):
                 settings.routerStats.rqDirectResponse.add()
@@ -76,19 +77,18 @@ package final class RouterFilter: TimerTarget {
                 var reply = LocalReply.direct(response, for: head)
                 reply.route = selection
                 stream.sendLocalReply(reply)
-            case .forward(let action):
-                forward(head, action, selection)
+            case .forward: break
             }
         }
     }
 
     private func forward(_ head: HeaderMap, _ action: ForwardAction, _ selection: RouteSelection) {
-        let target = action.cluster(head, split: selection.split) { stream.worker.clusters[$0] }
-        guard let cluster = target.cluster else {
+        let clusters = stream.worker.clusters
+        guard let cluster = action.chosenCluster(head, split: selection.split, in: clusters) else {
             settings.routerStats.noCluster.add()
             return stream.sendLocalReply(.clusterNotFound(status: action.clusterNotFoundStatus))
         }
-        stream.info.cluster = cluster.labels
+        if stream.info.cluster !== cluster.labels { stream.info.cluster = cluster.labels }
         if let refusal = StrictHeaderCheck.refusal(config.strictHeaders, head) {
             return stream.sendLocalReply(refusal)
         }
@@ -262,7 +262,7 @@ package final class RouterFilter: TimerTarget {
     // MARK: Response
 
     func responseHead(_ head: HeaderMap, endStream: Bool, from attempt: UpstreamRequest) {
-        guard self.attempt === attempt, let cluster else { return }
+        guard self.attempt === attempt, cluster != nil else { return }
         let status = HTTPStream.status(of: head)
         let random = stream.worker.random.next()
         if let decision = retry?.responseHead(
@@ -272,7 +272,7 @@ package final class RouterFilter: TimerTarget {
         ),
             retries(decision, replacing: attempt)
         {
-            cluster.responses.recordRetry(code: status)
+            cluster?.responses.recordRetry(code: status)
             count(.requestsError, attempt)
             return
         }

@@ -54,7 +54,7 @@ struct VirtualHostIndex {
 
     /// - Parameter host: in any case, with its port if that is to count.
     func find(_ host: Bytes) -> Int? {
-        guard !host.isEmpty, host.count <= Self.hostBytesMax else { return anyHost }
+        guard !keys.isEmpty, !host.isEmpty, host.count <= Self.hostBytesMax else { return anyHost }
         return withUnsafeTemporaryAllocation(byteCount: host.count, alignment: 1) { lower in
             for at in 0..<host.count {
                 let byte = host[at]
