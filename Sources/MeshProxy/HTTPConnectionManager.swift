@@ -114,7 +114,9 @@ package final class HTTPConnectionManager: ConnectionDelegate, ServerCodecDelega
         loop.cancel(&timer)
         streams += 1
         requestsServed += 1
-        return HTTPStream(self, wire: stream)
+        let request = HTTPStream(self, wire: stream)
+        request.begin()
+        return request
     }
 
     package func closeAfterFlush() {

@@ -61,16 +61,18 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
     init(_ manager: HTTPConnectionManager, wire: any ServerStream) {
         self.manager = manager
         self.wire = wire
-        let loop = manager.loop
         info = StreamInfo(
             connection: manager.connectionInfo,
-            start: loop.now,
+            start: manager.loop.now,
             startWall: manager.worker.wallClock
         )
-        info.httpVersion = wire.version
-        lastActivity = loop.now
+        lastActivity = manager.loop.now
         request = manager.worker.emptyHeaders
-        let settings = manager.settings
+    }
+
+    /// Counts the request and arms its timers.
+    func begin() {
+        info.httpVersion = wire.version
         settings.requestBegan(wire.version)
         if let timeout = settings.requestHeadersTimeout {
             headersTimer = loop.arm(self, Timer.headers, after: timeout)
@@ -132,8 +134,7 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
         // Logs name the cluster even where a filter refuses the request (envoy: UPSTREAM_CLUSTER).
         info.cluster = nil
         guard hasRequestHead, let action = selection.forward else { return }
-        let target = action.chosenCluster(request, split: selection.split, in: worker.clusters)
-        info.cluster = target?.labels
+        info.cluster = action.chosenCluster(request, selection, worker.clusters)?.labels
     }
 
     /// An internal redirect has made the request another one: all filters judge it anew.
@@ -284,11 +285,10 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
         requestSuspendedAt = nil
         response = head
         noteActivity()
-        continueResponse(from: filters.count - 1, endStream: endStream)
+        continueResponse(head, from: filters.count - 1, endStream: endStream)
     }
 
-    private func continueResponse(from last: Int, endStream: Bool) {
-        guard let head = response else { return }
+    private func continueResponse(_ head: HeaderMap, from last: Int, endStream: Bool) {
         var at = last
         while at >= 0 {
             responseSuspendedAt = at
@@ -311,10 +311,10 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
 
     /// A filter that suspended the response lets it go on.
     package func resumeResponse() {
-        guard let at = responseSuspendedAt, !isFinished else { return }
+        guard let at = responseSuspendedAt, let head = response, !isFinished else { return }
         responseSuspendedAt = nil
         let hasMore = !heldResponse.body.isEmpty || heldResponse.trailers != nil
-        continueResponse(from: at - 1, endStream: heldResponse.hasEnded && !hasMore)
+        continueResponse(head, from: at - 1, endStream: heldResponse.hasEnded && !hasMore)
         guard responseSuspendedAt == nil, !isFinished, hasMore else { return }
         if !heldResponse.body.isEmpty {
             let isLast = heldResponse.hasEnded && heldResponse.trailers == nil

@@ -133,6 +133,7 @@ private final class Server: ServerCodecDelegate {
         codec.takeTurn()
         codec.receivedEnd()
         codec.connectionClosed(.connectionTermination)
+        onward.end()
         precondition(requests.allSatisfy { $0.isOver }, "a stream never heard its end")
         precondition(sink.readPauses == 0)
         drain()
@@ -224,6 +225,12 @@ private final class Onward: ClientCodecDelegate, ClientStreamDelegate, ServerCod
         let reset = Array(clientSink.output.bytes)
         clientSink.output.clear()
         _ = reset.withUnsafeBytes { server.received($0) }
+    }
+
+    /// Streams have their codec until it hears of the end.
+    func end() {
+        client.connectionClosed(.connectionTermination)
+        server.connectionClosed(.connectionTermination)
     }
 
     func openStream(_ stream: any ServerStream) -> any ServerStreamDelegate { self }

@@ -91,11 +91,11 @@ package final class ForwardAction {
     /// The cluster the request goes to; nil where there is none of its name.
     func chosenCluster(
         _ head: HeaderMap,
-        split: WeightedTarget?,
-        in clusters: ClusterSet
+        _ selection: RouteSelection,
+        _ clusters: ClusterSet
     ) -> Cluster? {
         if let onlyCluster { return onlyCluster }
-        return cluster(head, split: split) { clusters[$0] }.cluster
+        return cluster(head, split: selection.split) { clusters[$0] }.cluster
     }
 
     /// Where the request goes. A name out of a header is looked up with `find`.

@@ -83,8 +83,7 @@ package final class RouterFilter: TimerTarget {
     }
 
     private func forward(_ head: HeaderMap, _ action: ForwardAction, _ selection: RouteSelection) {
-        let clusters = stream.worker.clusters
-        guard let cluster = action.chosenCluster(head, split: selection.split, in: clusters) else {
+        guard let cluster = action.chosenCluster(head, selection, stream.worker.clusters) else {
             settings.routerStats.noCluster.add()
             return stream.sendLocalReply(.clusterNotFound(status: action.clusterNotFoundStatus))
         }
