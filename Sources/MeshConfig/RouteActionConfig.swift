@@ -28,13 +28,29 @@ package struct RouteActionConfig: Sendable {
         /// Lower case.
         package let type: String
         package let isEnabled: Bool
+        package let connect: ConnectConfig?
 
         init(_ object: ConfigObject) {
             type = object.requiredString("upgrade_type").lowercased()
             isEnabled = object.bool("enabled", default: true)
+            connect = object.object("connect_config").map { ConnectConfig($0) }
+            if connect != nil, type != "connect" {
+                object.error("belongs to upgrade_type CONNECT", at: "connect_config")
+            }
+        }
+    }
+
+    /// Tunnels of this route end here: their payload goes on as bytes
+    /// (envoy: RouteAction.UpgradeConfig.ConnectConfig).
+    package struct ConnectConfig: Sendable {
+        /// A POST is taken for a CONNECT.
+        package let allowsPost: Bool
+
+        init(_ object: ConfigObject) {
+            allowsPost = object.bool("allow_post", default: false)
             object.unsupported(
-                "connect_config",
-                "the payload of CONNECT is not taken apart: it stays in its tunnel"
+                "proxy_protocol_config",
+                "the PROXY protocol is not implemented"
             )
         }
     }

@@ -20,6 +20,8 @@ package struct TCPProxyConfig: Sendable {
     package let maxConnectAttempts: UInt32
     /// Nil: as long as it lasts.
     package let maxConnectionDuration: Duration?
+    /// Nil: what is carried goes on as it is.
+    package let tunneling: TunnelingConfig?
 
     package init(_ object: ConfigObject) {
         statPrefix = object.requiredString("stat_prefix")
@@ -37,6 +39,7 @@ package struct TCPProxyConfig: Sendable {
             "max_downstream_connection_duration",
             atLeast: .milliseconds(1)
         )
+        tunneling = object.object("tunneling_config").map { TunnelingConfig($0) }
         Self.refuse(object)
     }
 
@@ -92,7 +95,6 @@ package struct TCPProxyConfig: Sendable {
 
     private static func refuse(_ object: ConfigObject) {
         object.unsupported("backoff_options", "connects are tried again at once")
-        object.unsupported("tunneling_config", "tunnels over HTTP are not implemented")
         object.unsupported(
             "max_downstream_connection_duration_jitter_percentage",
             "the duration is exact"

@@ -157,7 +157,8 @@ package protocol ServerStreamDelegate: AnyObject {
     /// The peer broke the protocol and the stream is gone with nobody to answer: log what the error
     /// says. Only where streams share a connection; elsewhere it is ``requestInvalid(_:)``.
     func requestRefused(_ error: CodecError)
-    /// The response was taken completely. The request's head is valid until this returns.
+    /// The response was taken completely; of a granted CONNECT or upgrade, whose directions end each by
+    /// itself, the request was delivered completely too. The request's head is valid until this returns.
     func responseSent()
     /// The connection's output is over its high (under its low) watermark: pause (resume) the source
     /// of the response.
@@ -178,6 +179,8 @@ package protocol ServerCodecDelegate: AnyObject {
     func closeAfterFlush()
     /// Close the connection at once: the peer does not read, so nothing more would reach it.
     func closeNow()
+    /// End the connection with RST, so that the peer knows that something is missing.
+    func abort()
     /// The peer broke the protocol of the connection as a whole, which ends; open streams hear of it
     /// afterwards, each by itself.
     func connectionRefused(_ error: CodecError)
@@ -185,6 +188,7 @@ package protocol ServerCodecDelegate: AnyObject {
 
 extension ServerCodecDelegate {
     package func closeNow() { closeAfterFlush() }
+    package func abort() { closeNow() }
     package func connectionRefused(_ error: CodecError) {}
 }
 
@@ -265,12 +269,15 @@ package protocol ClientCodecDelegate: AnyObject {
     func closeAfterFlush()
     /// Close the connection at once: the peer does not read, so nothing more would reach it.
     func closeNow()
+    /// End the connection with RST, so that the peer knows that something is missing.
+    func abort()
 }
 
 extension ClientCodecDelegate {
     package func connectionSpoiled(_ cause: ConnectionSpoilage) {}
     package func streamsAvailableChanged() {}
     package func closeNow() { closeAfterFlush() }
+    package func abort() { closeNow() }
 }
 
 /// What may befall an upstream connection besides its plain end.

@@ -124,6 +124,11 @@ package final class HTTPConnectionManager: ConnectionDelegate, ServerCodecDelega
         connection?.closeAfterFlush()
     }
 
+    package func abort() {
+        drain = .closing
+        connection?.abort()
+    }
+
     package func connectionRefused(_ error: CodecError) {
         if error.isProtocolError { settings.stats.downstreamCxProtocolError.add() }
         if error.isForPrematureResets { settings.stats.downstreamRqTooManyPrematureResets.add() }

@@ -16,6 +16,14 @@ extension HTTPStream {
         return action?.maxStreamDuration(request: request, manager: settings.streamDurationMax)
     }
 
+    /// Its response grants a CONNECT or an upgrade: its directions end each by itself.
+    package var isTunnel: Bool {
+        guard info.responseCode == 101 || info.responseCode / 100 == 2 else { return false }
+        if isUpgrade { return true }
+        guard case .route(let selection) = decision else { return false }
+        return selection.forward?.endsTunnel(of: request) ?? false
+    }
+
     /// The stream as format strings see it.
     package func formatContext(response: HeaderMap? = nil) -> FormatContext {
         FormatContext(

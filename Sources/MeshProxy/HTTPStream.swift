@@ -243,7 +243,7 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
     }
 
     package func requestReset(_ reason: StreamResetReason) {
-        guard !isFinished else { return }
+        guard !isFinished, !isResponseComplete else { return finish() }  // Of tunnels.
         if reason == .connectionTermination {
             info.flags.insert(.downstreamConnectionTermination)
             if info.responseCodeDetails.isEmpty {
@@ -392,7 +392,7 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
     private func responseEnds() {
         isResponseComplete = true
         info.lastDownstreamByteSent = loop.now
-        guard !isRequestComplete else { return }
+        guard !isRequestComplete, !isTunnel else { return }
         // The rest of the request will be thrown away with its connection.
         settings.stats.downstreamRqResponseBeforeRqComplete.add()
         settings.stats.downstreamRqRxReset.add()

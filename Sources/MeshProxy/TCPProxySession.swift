@@ -9,6 +9,8 @@ package final class TCPProxySettings: RuntimeUser {
     private(set) var accessLogs: [AccessLogger] = []
     let idleTimeout: Nanoseconds?
     let durationMax: Nanoseconds?
+    /// Nil: what is carried goes on as it is.
+    let tunneling: TunnelSettings?
     private let weightTotal: UInt64
 
     private unowned let worker: Worker
@@ -20,6 +22,7 @@ package final class TCPProxySettings: RuntimeUser {
         idleTimeout = config.idleTimeout.map { Nanoseconds($0) }
         durationMax = config.maxConnectionDuration.map { Nanoseconds($0) }
         weightTotal = config.weightTotal
+        tunneling = config.tunneling.map { TunnelSettings($0, worker.formats) }
         worker.use(self)
     }
 
@@ -48,15 +51,22 @@ package final class TCPProxySettings: RuntimeUser {
 
 /// One downstream connection passed on to a cluster as it is (envoy.filters.network.tcp_proxy).
 ///
-/// Bytes go from one connection's input to the other's output; a full output pauses the other side's
-/// reading. Each side's FIN is passed on by itself, so that half-closed connections work.
+/// Bytes go from one connection's input to the other's output, or into a tunnel; a full output pauses the
+/// other side's reading. Each side's FIN is passed on by itself, so that half-closed connections work.
 package final class TCPProxySession: ConnectionDelegate, UpstreamTCPWaiter, TimerTarget {
-    private let settings: TCPProxySettings
-    private let worker: Worker
-    private let info: StreamInfo
-    private var downstream: Connection?
-    private var upstream: Connection?
+    let settings: TCPProxySettings
+    let worker: Worker
+    let info: StreamInfo
+    private(set) var downstream: Connection?
+    var upstream: (any TCPProxyUpstream)?
+    /// Present while the upstream is being connected, as a connection or as a tunnel.
     private var connector: UpstreamTCPConnector?
+    var opening: TCPTunnel?
+    /// Where the session goes, once chosen.
+    private(set) var target: (cluster: Cluster, selection: UpstreamSelection)?
+    /// Whose last byte was delivered.
+    private var hasDownstreamEnded = false
+    private var hasUpstreamEnded = false
     private var timer = TimerID.none
     private var durationTimer = TimerID.none
     private var lastActivity: Instant
@@ -97,6 +107,8 @@ package final class TCPProxySession: ConnectionDelegate, UpstreamTCPWaiter, Time
         selection.criteria = .merging(settings.config.metadataMatch, chosen.metadataMatch)
         // Nothing is read before there is somewhere to put it.
         connection.pauseReading()
+        target = (cluster, selection)
+        if settings.tunneling != nil { return startTunnel() }
         let connector = UpstreamTCPConnector(
             cluster,
             selection,
@@ -147,46 +159,60 @@ package final class TCPProxySession: ConnectionDelegate, UpstreamTCPWaiter, Time
     // MARK: Relaying
 
     package func connection(_ connection: Connection, received bytes: Bytes) -> Int {
-        lastActivity = loop.now
-        let target: Connection?
-        if connection === downstream {
-            info.bytesReceived &+= UInt64(bytes.count)
-            settings.stats.downstreamCxRxBytesTotal.add(UInt64(bytes.count))
-            target = upstream
-        } else {
-            info.bytesSent &+= UInt64(bytes.count)
-            settings.stats.downstreamCxTxBytesTotal.add(UInt64(bytes.count))
-            target = downstream
+        guard connection === downstream else {
+            upstreamReceived(bytes)
+            return bytes.count
         }
-        guard let target else { return bytes.count }
-        target.write(bytes)
+        lastActivity = loop.now
+        info.bytesReceived &+= UInt64(bytes.count)
+        settings.stats.downstreamCxRxBytesTotal.add(UInt64(bytes.count))
+        upstream?.write(bytes)
         return bytes.count
     }
 
+    func upstreamReceived(_ bytes: Bytes) {
+        lastActivity = loop.now
+        info.bytesSent &+= UInt64(bytes.count)
+        settings.stats.downstreamCxTxBytesTotal.add(UInt64(bytes.count))
+        downstream?.write(bytes)
+    }
+
     package func connectionReadEnded(_ connection: Connection) {
-        let other = connection === downstream ? upstream : downstream
-        if let other, !other.hasPeerEnded { return other.shutdownSending() }
-        // Both have said all they will: what is left goes out, then both close.
-        other?.closeAfterFlush()
-        connection.closeAfterFlush()
+        guard connection === downstream else { return upstreamEnded() }
+        hasDownstreamEnded = true
+        upstream?.shutdownSending()
+        closeIfBothHaveEnded()
+    }
+
+    func upstreamEnded() {
+        hasUpstreamEnded = true
+        downstream?.shutdownSending()
+        closeIfBothHaveEnded()
+    }
+
+    /// Both have said all they will: what is left goes out, then both close.
+    private func closeIfBothHaveEnded() {
+        guard hasDownstreamEnded, hasUpstreamEnded else { return }
+        upstream?.closeAfterFlush()
+        downstream?.closeAfterFlush()
     }
 
     package func connectionOutputBlocked(_ connection: Connection) {
-        if connection === downstream {
-            upstream?.pauseReading()
-        } else {
-            settings.stats.downstreamFlowControlPausedReadingTotal.add()
-            downstream?.pauseReading()
-        }
+        if connection === downstream { upstream?.pauseReading() } else { upstreamBlocked() }
     }
 
     package func connectionOutputUnblocked(_ connection: Connection) {
-        if connection === downstream {
-            upstream?.resumeReading()
-        } else {
-            settings.stats.downstreamFlowControlResumedReadingTotal.add()
-            downstream?.resumeReading()
-        }
+        if connection === downstream { upstream?.resumeReading() } else { upstreamUnblocked() }
+    }
+
+    func upstreamBlocked() {
+        settings.stats.downstreamFlowControlPausedReadingTotal.add()
+        downstream?.pauseReading()
+    }
+
+    func upstreamUnblocked() {
+        settings.stats.downstreamFlowControlResumedReadingTotal.add()
+        downstream?.resumeReading()
     }
 
     // MARK: End
@@ -198,15 +224,26 @@ package final class TCPProxySession: ConnectionDelegate, UpstreamTCPWaiter, Time
         if connection === downstream {
             downstream = nil
             connector?.cancel()
+            opening?.abort()
+            opening = nil
             if let upstream, upstream.bufferedBytes > 0 { settings.stats.upstreamFlushTotal.add() }
             // A reset goes on as one: the upstream is to know that something is missing.
             if case .reset = reason { upstream?.abort() } else { upstream?.closeAfterFlush() }
+            upstream = nil
             finish()
         } else {
             upstream = nil
             if case .reset = reason { info.flags.insert(.upstreamRemoteReset) }
             downstream?.closeAfterFlush()
         }
+    }
+
+    /// The tunnel is gone: what it did not bring is missing, unless it ended in order.
+    func upstreamClosed(byReset: Bool) {
+        upstream = nil
+        guard byReset else { return downstream?.closeAfterFlush() ?? () }
+        info.flags.insert(.upstreamRemoteReset)
+        downstream?.abort()
     }
 
     private func finish() {
@@ -220,7 +257,7 @@ package final class TCPProxySession: ConnectionDelegate, UpstreamTCPWaiter, Time
         // Nothing is added to what is passed on but TLS, which Envoy does not count here either.
         info.wireBytesReceived = info.bytesReceived
         info.wireBytesSent = info.bytesSent
-        if info.upstreamConnectionID != 0 {
+        if info.upstreamConnectionID != 0, settings.tunneling == nil {
             info.upstreamWireBytesSent = info.bytesReceived
             info.upstreamWireBytesReceived = info.bytesSent
         }

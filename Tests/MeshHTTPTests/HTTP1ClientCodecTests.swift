@@ -320,8 +320,12 @@ import Testing
         #expect(server.output.hasSuffix("\r\n\r\ndown"))
         #expect(server.sink.sink.readPauses == 0)
         bytes("!").withUnsafeBytes { server.stream?.sendData($0, endStream: true) }
+        #expect(server.closes == 0)
+        server.receive("up still")
+        server.codec.receivedEnd()
+        #expect(server.events.suffix(2) == [.end, .sent])
+        #expect(server.events.contains(.data("early\0\u{FF}GET / HTTP/1.1\r\nup still")))
         #expect(server.closes == 1)
-        #expect(server.events.last == .sent)
     }
 
     @Test func `bytes behind a refused upgrade never become anything`() {
@@ -426,8 +430,20 @@ import Testing
         client.receive("\0more")
         client.codec.receivedEnd()
         #expect(client.events.suffix(2) == [.data("early\0more"), .end])
+        #expect(client.ended.isEmpty)
+        client.send("up still", endStream: true)
+        #expect(client.sink.takeOutput() == "up still")
         #expect(client.ended == [false])
         #expect(client.closes == 1)
+    }
+
+    @Test func `a tunnel whose server has ended is cut where its connection breaks`() {
+        let client = TestClient()
+        client.request("CONNECT", authority: "b:443", endStream: false)
+        client.receive("HTTP/1.1 200 OK\r\n\r\nraw")
+        client.codec.receivedEnd()
+        client.codec.connectionClosed(.connectionTermination)
+        #expect(client.events.suffix(2) == [.end, .reset(.connectionTermination)])
     }
 
     @Test func `bytes sent before the switch give the stream up`() {

@@ -169,6 +169,69 @@ struct HTTP2PairTests {
         #expect(call.events == [.head(":status: 200", end: false), .data("back")])
     }
 
+    /// A granted CONNECT.
+    private func tunnel() -> (H2Pair, H2Call, H2Request?) {
+        let pair = H2Pair()
+        pair.run()
+        pair.server.onHead = { request, _ in request.respond(200, end: false) }
+        pair.server.onEnd = { _ in }
+        let call = H2Call()
+        call.stream = pair.client.codec.openStream(call)
+        call.stream?.sendHead(
+            headerMap([":method": "CONNECT", ":authority": "a:443"]),
+            endStream: false
+        )
+        pair.run()
+        return (pair, call, pair.server.request)
+    }
+
+    @Test func `each direction of a tunnel ends by itself`() {
+        for isServerFirst in [true, false] {
+            let (pair, call, request) = tunnel()
+            if isServerFirst {
+                request?.send("bye", end: true)
+                pair.run()
+                #expect(call.events.suffix(2) == [.data("bye"), .end])
+                call.send("more", end: true)
+            } else {
+                call.send("more", end: true)
+                pair.run()
+                #expect(request?.events.suffix(2) == [.data("more"), .end])
+                #expect(pair.client.ended.isEmpty)
+                request?.send("bye", end: true)
+            }
+            pair.run()
+            #expect(request?.events.suffix(3) == [.data("more"), .end, .sent])
+            #expect(call.events.suffix(2) == [.data("bye"), .end])
+            #expect(pair.client.ended == [true], "the connection goes on")
+            #expect(pair.server.counts[.streamsActive] == 0)
+        }
+    }
+
+    @Test func `a tunnel may be given up after one direction has ended`() {
+        let (pair, call, request) = tunnel()
+        request?.send("bye", end: true)
+        request?.stream.reset(.localReset)
+        pair.run()
+        #expect(call.events.suffix(3) == [.data("bye"), .end, .reset(.remoteReset)])
+        #expect(pair.client.ended == [true])
+
+        let (other, otherCall, otherRequest) = tunnel()
+        otherRequest?.send("bye", end: true)
+        other.run()
+        otherCall.stream?.reset(.localReset)
+        other.run()
+        #expect(otherRequest?.events.last == .reset(.remoteReset))
+        #expect(other.client.ended == [true])
+    }
+
+    @Test func `a broken connection behind a tunnel is a CONNECT error`() {
+        let (pair, call, request) = tunnel()
+        request?.stream.reset(.connectionTermination)
+        pair.run()
+        #expect(call.events.last == .reset(.connectError))
+    }
+
     @Test func `a response that ends before its request resets the rest of it`() {
         let pair = H2Pair()
         pair.run()

@@ -145,7 +145,7 @@ private final class MemoryLogFiles: LogFiles {
 }
 
 private struct FramedClientCodecs: ClientCodecFactory {
-    var version: HTTPVersion { .http2 }
+    var version: HTTPVersion? { .http2 }
 
     func makeCodec(
         sink: ByteSink,

@@ -74,6 +74,10 @@ extension HTTP1ClientCodec {
         case .tunnel:
             request = .complete
             sink.shutdownSending()
+            if response == .tunnelEnded {
+                endExchange()
+                report()
+            }
         default:
             request = .complete
         }

@@ -17,6 +17,8 @@ package final class HTTP1ClientCodec: ClientCodec, ClientStream {
         case trailers
         case untilClose
         case tunnel
+        /// The tunnel's response direction has ended.
+        case tunnelEnded
         case dead
     }
 
@@ -129,7 +131,7 @@ package final class HTTP1ClientCodec: ClientCodec, ClientStream {
                 let data = Bytes(rebasing: bytes[at...])
                 at = bytes.count
                 deliver(data, endStream: false, hasMore: false)
-            case .dead:
+            case .tunnelEnded, .dead:
                 at = bytes.count
             }
         }
@@ -154,12 +156,15 @@ package final class HTTP1ClientCodec: ClientCodec, ClientStream {
             fail(.connectionTermination, "http1.connection_closed")
         case .body, .chunkedBody, .trailers:
             fail(.protocolError, "http1.incomplete_body")
+        case .tunnel where request != .complete:
+            response = .tunnelEnded
+            router?.responseData(Bytes(start: nil, count: 0), endStream: true)
         case .untilClose, .tunnel:
             let router = router
             endExchange()
             router?.responseData(Bytes(start: nil, count: 0), endStream: true)
             report()
-        case .dead:
+        case .tunnelEnded, .dead:
             break
         }
     }
@@ -169,7 +174,7 @@ package final class HTTP1ClientCodec: ClientCodec, ClientStream {
         let isCut =
             switch response {
             case .body, .chunkedBody, .trailers: true
-            case .idle, .head, .untilClose, .tunnel, .dead: false
+            case .idle, .head, .untilClose, .tunnel, .tunnelEnded, .dead: false
             }
         die()
         // A body that is cut off is malformed, whatever cut it (RFC 9112 §8).
@@ -337,7 +342,7 @@ package final class HTTP1ClientCodec: ClientCodec, ClientStream {
 
     /// The response is complete. The stream is detached before its delegate hears the end, so that
     /// nothing it does then can touch the connection's next exchange.
-    private func endExchange(hasMore: Bool = false) {
+    func endExchange(hasMore: Bool = false) {
         if request != .complete || hasMore { isReusable = false }
         if hasMore { owner.connectionSpoiled(.surplusBytes) }
         router = nil
@@ -346,7 +351,7 @@ package final class HTTP1ClientCodec: ClientCodec, ClientStream {
     }
 
     /// Tells the owner, once the stream's delegate knows.
-    private func report() {
+    func report() {
         let reusable = isReusable
         if !isReceiving { releaseMaps() }
         owner.streamEnded(reusable: reusable)
@@ -371,8 +376,11 @@ package final class HTTP1ClientCodec: ClientCodec, ClientStream {
             releasePauses()
             return owner.streamEnded(reusable: true)
         }
+        let isTunnel = response == .tunnel || response == .tunnelEnded
         die()
         owner.connectionSpoiled(.streamLost)
+        // FIN would tell a tunnel's peer that all has come.
+        if isTunnel { owner.abort() }
         owner.streamEnded(reusable: false)
         owner.closeAfterFlush()
     }

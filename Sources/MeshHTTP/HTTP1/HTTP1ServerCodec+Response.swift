@@ -115,6 +115,8 @@ extension HTTP1ServerCodec {
         // Writing may have told the application to reset.
         guard application != nil else { return }
         response = .complete
+        // A tunnel's other direction goes on by itself.
+        if framing == .tunnel, request == .tunnel { return sink.shutdownSending() }
         exchangeEnded()
     }
 

@@ -153,9 +153,10 @@ package final class HTTP1ServerCodec: ServerCodec, ServerStream {
     }
 
     package func connectionClosed(_ reason: StreamResetReason) {
-        let application = application
+        // Whoever has given the stream up may still log its head.
+        guard let application else { return die() }
         die()
-        application?.requestReset(reason)
+        application.requestReset(reason)
         if !isReceiving { releaseMaps() }
     }
 
@@ -187,6 +188,7 @@ package final class HTTP1ServerCodec: ServerCodec, ServerStream {
         case .tunnel:
             request = .tunnelEnded
             application?.requestData(Bytes(start: nil, count: 0), endStream: true)
+            if application != nil, response == .complete { exchangeEnded() }
         case .complete, .held:
             // A client may close its sending side and still wait for the response.
             closesAfterResponse = true
@@ -373,8 +375,10 @@ package final class HTTP1ServerCodec: ServerCodec, ServerStream {
 
     package func reset(_ reason: StreamResetReason) {
         guard request != .dead || application != nil else { return }
+        let isTunnel = response == .body(.tunnel)
         die()
-        owner.closeAfterFlush()
+        // FIN would tell a tunnel's client that all has come.
+        if isTunnel { owner.abort() } else { owner.closeAfterFlush() }
     }
 
     /// Nothing more is read or written here, and nobody is told. The request's head stays: whoever

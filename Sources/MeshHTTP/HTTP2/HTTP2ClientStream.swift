@@ -6,6 +6,9 @@ final class HTTP2ClientStream: HTTP2Stream, ClientStream {
     var router: (any ClientStreamDelegate)?
     private var form = HTTP2Form.plain
     private var isHeadRequest = false
+    private var isResponseDelivered = false
+    /// A granted tunnel: each direction ends by itself.
+    private var isTunnel = false
     /// The protocol an upgrade asked for, to be named in the 101 that grants it.
     private var upgrade: [UInt8] = []
     private var informationalHeads = 0
@@ -82,9 +85,9 @@ final class HTTP2ClientStream: HTTP2Stream, ClientStream {
             return nil
         }
         hasFinalHead = true
-        let isTunnel = form != .plain && status / 100 == 2
+        isTunnel = form != .plain && status / 100 == 2
         if isTunnel, form == .upgrade { grantUpgrade(head) }
-        if isHeadRequest || status == 204 || status == 304 {
+        if isHeadRequest || !isTunnel && (status == 204 || status == 304) {
             bodyRemaining = 0
         } else if !isTunnel {
             bodyRemaining = section.contentLength
@@ -92,7 +95,7 @@ final class HTTP2ClientStream: HTTP2Stream, ClientStream {
         }
         if endStream { hasPeerEnded = true }
         let router = router
-        if endStream { self.router = nil }
+        if endStream, !isTunnel || isEndQueued { self.router = nil }
         router?.responseHead(head, endStream: endStream)
         if endStream { responseEnded() } else { updateBlocked() }
         return nil
@@ -107,14 +110,14 @@ final class HTTP2ClientStream: HTTP2Stream, ClientStream {
 
     override func deliver(_ bytes: Bytes, endStream: Bool) {
         let router = router
-        if endStream { self.router = nil }
+        if endStream, !isTunnel || isEndQueued { self.router = nil }
         router?.responseData(bytes, endStream: endStream)
         if endStream { responseEnded() }
     }
 
     override func deliver(trailers: HeaderMap) {
         let router = router
-        self.router = nil
+        if !isTunnel || isEndQueued { self.router = nil }
         router?.responseTrailers(trailers)
         responseEnded()
     }
@@ -123,9 +126,14 @@ final class HTTP2ClientStream: HTTP2Stream, ClientStream {
         if isBlocked { router?.requestBlocked() } else { router?.requestUnblocked() }
     }
 
-    /// Nobody waits for the rest of the request.
+    /// Nobody waits for the rest of the request, unless it is a tunnel's.
     private func responseEnded() {
-        if !hasSentEnd { submitReset(.cancel) }
+        isResponseDelivered = true
+        if !hasSentEnd, !isTunnel { submitReset(.cancel) }
+    }
+
+    override func endTaken() {
+        if isResponseDelivered { router = nil }
     }
 
     // MARK: End
@@ -154,6 +162,8 @@ final class HTTP2ClientStream: HTTP2Stream, ClientStream {
     override func ended(_ code: UInt32) {
         let router = router
         self.router = nil
+        // Both ends were reached; whoever sends the last part hears so from there.
+        if isResponseDelivered, isEndQueued, code == HTTP2ErrorCode.noError.rawValue { return }
         // Refused: by RST_STREAM, or because a GOAWAY came before it.
         if code == HTTP2ErrorCode.refusedStream.rawValue {
             router?.responseReset(.remoteRefused, detail: "http2.remote_refuse")

@@ -6,6 +6,9 @@ final class HTTP2ServerStream: HTTP2Stream, ServerStream {
     var application: (any ServerStreamDelegate)?
     var form = HTTP2Form.plain
     private var isRequestHeadDelivered = false
+    /// A granted tunnel: each direction ends by itself.
+    private var isTunnel = false
+    private var isRequestEndDelivered = false
 
     var version: HTTPVersion { .http2 }
 
@@ -17,12 +20,15 @@ final class HTTP2ServerStream: HTTP2Stream, ServerStream {
 
     func headComplete(_ head: HeaderMap, endStream: Bool) {
         isRequestHeadDelivered = true
+        isRequestEndDelivered = endStream
         application?.requestHead(head, endStream: endStream)
         updateBlocked()
     }
 
     override func deliver(_ bytes: Bytes, endStream: Bool) {
+        if endStream { isRequestEndDelivered = true }
         application?.requestData(bytes, endStream: endStream)
+        if endStream, isTunnel, isEndQueued { endTaken() }
     }
 
     override func deliver(trailers: HeaderMap) { application?.requestTrailers(trailers) }
@@ -50,6 +56,7 @@ final class HTTP2ServerStream: HTTP2Stream, ServerStream {
         else { return giveUp(.connectError) }
         isHeadSubmitted = true
         isEndQueued = endStream
+        isTunnel = isSwitch || form == .connect && status / 100 == 2
         submit(head, status: status, endStream: endStream)
     }
 
@@ -74,7 +81,7 @@ final class HTTP2ServerStream: HTTP2Stream, ServerStream {
 
     /// The response was taken; what the client's window does not let through yet is the codec's to send.
     override func endTaken() {
-        guard let application else { return }
+        guard let application, !isTunnel || isRequestEndDelivered else { return }
         self.application = nil
         if !hasSentEnd, !isParted { codec.flushes(self) }
         application.responseSent()
@@ -82,7 +89,7 @@ final class HTTP2ServerStream: HTTP2Stream, ServerStream {
 
     override func sendingEnded() {
         // The rest of the request is not wanted (RFC 9113 §8.1), unless it is at hand anyway.
-        guard !hasPeerEnded, !isParted else { return }
+        guard !hasPeerEnded, !isTunnel, !isParted else { return }
         if codec.isReceiving { codec.endedEarly(self) } else { resetRest() }
     }
 
@@ -99,7 +106,16 @@ final class HTTP2ServerStream: HTTP2Stream, ServerStream {
     func reset(_ reason: StreamResetReason) {
         guard application != nil else { return }
         application = nil
-        submitReset(reason.errorCode(isServer: true))
+        guard isTunnel else { return submitReset(reason.errorCode(isServer: true)) }
+        isTunnel = false
+        if !isEndQueued {
+            let isTCPError = form == .connect && reason == .connectionTermination
+            submitReset(isTCPError ? .connectError : reason.errorCode(isServer: true))
+        } else if hasSentEnd {
+            resetRest()
+        } else if !isParted {
+            codec.flushes(self)
+        }
     }
 
     /// The response cannot be sent as it is.
@@ -111,7 +127,7 @@ final class HTTP2ServerStream: HTTP2Stream, ServerStream {
 
     override func ended(_ code: UInt32) {
         // In order: whoever is writing the response is told when it was taken.
-        guard !hasSentEnd || isResetByPeer else { return }
+        guard !hasSentEnd || isResetByPeer || isTunnel && code != 0 else { return }
         let application = application
         self.application = nil
         if isResetByPeer {

@@ -25,6 +25,7 @@ package final class ForwardAction {
     package let grpcTimeoutOffset: Nanoseconds?
     package let internalRedirect: InternalRedirectConfig?
     let rewrite: PathAndHostRewrite
+    private let connect: RouteActionConfig.ConnectConfig?
     private let target: Target
     /// The cluster that all its requests go to, where there is one: asked for twice by every request.
     private let onlyCluster: Cluster?
@@ -47,6 +48,7 @@ package final class ForwardAction {
         grpcTimeoutOffset = config.grpcTimeoutOffset.map { Nanoseconds($0) }
         internalRedirect = config.internalRedirect
         rewrite = PathAndHostRewrite(config)
+        connect = config.upgrades.lazy.compactMap(\.connect).first
         switch config.target {
         case .cluster(let name):
             onlyCluster = environment.cluster(name)
@@ -149,6 +151,17 @@ package final class ForwardAction {
                 (byte &- 0x41 < 26 ? byte | 0x20 : byte) == wanted
             }
         }
+    }
+
+    /// Whether the request is a tunnel that ends here: its payload goes on as bytes (envoy: connect_config).
+    package func endsTunnel(of head: HeaderMap) -> Bool {
+        guard let connect, let method = head[.method] else { return false }
+        return method.equals("CONNECT") || connect.allowsPost && method.equals("POST")
+    }
+
+    /// What goes upstream of a request that came in this version.
+    func payload(of head: HeaderMap, _ version: HTTPVersion?) -> UpstreamPayload {
+        endsTunnel(of: head) ? .raw : .http(version ?? .http11)
     }
 
     private static func named(

@@ -12,6 +12,9 @@ package struct RequestTimeouts: Equatable {
     /// The attempt before this one took too long.
     var hasAttemptTimedOut = false
 
+    /// No limit to the whole exchange any more.
+    mutating func endWhole() { whole = .zero }
+
     /// Reads the headers that override the route, takes them out of the head, and tells the upstream
     /// how long we will wait (envoy: FilterUtility::finalTimeout).
     package init(

@@ -148,9 +148,10 @@ package final class RouterFilter: TimerTarget {
         timer = loop.arm(self, Timer.route, after: whole)
     }
 
-    /// How much of a body is kept for another attempt (envoy: per_request_buffer_limit_bytes).
-    private var bufferBytesMax: Int {
-        selection?.route.requestBufferLimit.map { Int(clamping: $0) } ?? settings.bufferLimit
+    /// A tunnel's directions end each by itself: no time limit begins with the end of one.
+    private func endRouteTime() {
+        loop.cancel(&timer)
+        timeouts?.endWhole()
     }
 
     private var mayNeedBodyAgain: Bool {
@@ -179,7 +180,7 @@ package final class RouterFilter: TimerTarget {
         if stream.info.attemptCount > 1 { prepareRetry() }
         var wanted = UpstreamSelection()
         wanted.priority = action.priority
-        wanted.downstreamVersion = stream.info.httpVersion ?? .http11
+        wanted.payload = action.payload(of: stream.request, stream.info.httpVersion)
         wanted.criteria = selection?.criteria
         wanted.identity = cluster.options.identitySource?.identity(of: stream.request)
         if let retry, retry.avoidsPreviousHosts, !previousHosts.isEmpty {
@@ -214,12 +215,6 @@ package final class RouterFilter: TimerTarget {
         stream.info.upstreamHostName = endpoint.spec.hostname
         stream.info.upstreamHostMetadata = endpoint.spec.metadata
         if let retry, retry.avoidsPreviousHosts { previousHosts.append(endpoint) }
-    }
-
-    /// For the admin's `/clusters`.
-    private func count(_ counter: EndpointCounter?, _ attempt: UpstreamRequest?) {
-        guard let counter, let endpoint = attempt?.endpoint else { return }
-        endpoint.vitals.add(1, to: counter, worker: stream.worker.index)
     }
 
     /// The attempt has its stream: it sends what there is of the request.
@@ -282,8 +277,7 @@ package final class RouterFilter: TimerTarget {
         // Header mutations may ask for `%RESPONSE_CODE%`. The route's time runs on: it covers the
         // whole response (envoy: RouteAction.timeout).
         stream.info.responseCode = status
-        if isRequestComplete { kept.release() }
-        if status == 101 { loop.cancel(&timer) }
+        if isRequestComplete, attempt.isRequestSent { kept.release() }
         accounts?.record(code: status)
         if let completed = requestCompleteTime, !config.suppressesEnvoyHeaders {
             let waited = max(0, (loop.now - completed).milliseconds)
@@ -302,7 +296,7 @@ package final class RouterFilter: TimerTarget {
         if stream.info.responseCodeDetails.isEmpty {
             stream.info.responseCodeDetails = "via_upstream"
         }
-        if endStream { responseComplete() }
+        if endStream { responseComplete() } else if stream.isTunnel { endRouteTime() }
         stream.sendResponseHead(head, endStream: endStream)
     }
 
@@ -336,6 +330,10 @@ package final class RouterFilter: TimerTarget {
         guard self.attempt === attempt, let accounts else { return }
         if !transportFailure.isEmpty {
             stream.info.upstreamTransportFailureReason = LocalReply.underscored(transportFailure)
+        }
+        if attempt.isResponseEnded, reason == .remoteReset {
+            // The upstream of a tunnel has said all it will, and hears no more.
+            return stream.abortResponse(.localReset)
         }
         if isResponseStarted {
             count(outcome.end(nil), attempt)

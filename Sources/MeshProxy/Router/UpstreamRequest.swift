@@ -27,7 +27,7 @@ package final class UpstreamRequest: PoolWaiter, ClientStreamDelegate, TimerTarg
     /// Something of the response, informational heads included, has arrived.
     private(set) var hasResponseBegun = false
     private var isResponseHeadReceived = false
-    private var isResponseEnded = false
+    private(set) var isResponseEnded = false
     /// The client is paused on this attempt's behalf.
     private var isRequestBlocked = false
     private var perTryTimer = TimerID.none
@@ -100,6 +100,7 @@ package final class UpstreamRequest: PoolWaiter, ClientStreamDelegate, TimerTarg
         restartIdleTimer()
         if endStream { requestSent() }
         upstream.sendData(bytes, endStream: endStream)
+        if endStream, isResponseEnded { bothEnded() }
     }
 
     func send(trailers: HeaderMap) {
@@ -179,9 +180,13 @@ package final class UpstreamRequest: PoolWaiter, ClientStreamDelegate, TimerTarg
     private func responseEnded() {
         isResponseEnded = true
         stream.info.lastUpstreamByteReceived = loop.now
+        // With its request unfinished the stream is still to be given up, see ``abandon()``, or is a tunnel.
+        if isRequestSent { bothEnded() }
+    }
+
+    private func bothEnded() {
         recordWireBytes()
-        // With its request unfinished the stream is still to be given up; see ``abandon()``.
-        if isRequestSent { end() }
+        end()
     }
 
     /// Resets of single streams, which HTTP/1 does not have.

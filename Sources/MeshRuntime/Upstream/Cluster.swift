@@ -8,8 +8,7 @@ package struct UpstreamSelection {
     /// Metadata the endpoint must have (envoy: metadata_match).
     package var criteria: SubsetCriteria?
     package var identity: ConnectionIdentity?
-    /// What the client speaks.
-    package var downstreamVersion = HTTPVersion.http11
+    package var payload = UpstreamPayload.http(.http11)
     /// Endpoints that earlier attempts went to (envoy: retry_host_predicate previous_hosts).
     package var rejected: [Endpoint] = []
     /// Choices before a rejected endpoint is taken after all
@@ -214,7 +213,7 @@ package final class Cluster {
         let pool = endpoint.pool(
             selection.priority,
             selection.identity,
-            selection.downstreamVersion,
+            selection.payload,
             in: self
         )
         guard let pool else { return .noEndpoint }
@@ -230,7 +229,8 @@ package final class Cluster {
 
     /// Names that Envoy's codecs bring with a cluster's first connection of their version. What two of
     /// HTTP/1's would count happens to requests only, and the others to protocols that are not spoken.
-    func registerCodecStats(_ version: HTTPVersion) {
+    func registerCodecStats(_ version: HTTPVersion?) {
+        guard let version else { return }
         if version == .http2 {
             _ = http2Stats
         } else if !hasHTTP1Stats {

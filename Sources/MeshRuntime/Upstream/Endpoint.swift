@@ -103,6 +103,7 @@ package final class Endpoint {
         let identity: ConnectionIdentity?
         let priority: RequestPriority
         let version: HTTPVersion?
+        let isRaw: Bool
     }
 
     init(_ spec: EndpointSpec, transport: any UpstreamTransport = PlainTransport()) {
@@ -124,25 +125,31 @@ package final class Endpoint {
     func pool(
         _ priority: RequestPriority,
         _ identity: ConnectionIdentity?,
-        _ downstream: HTTPVersion,
+        _ payload: UpstreamPayload,
         in cluster: Cluster
     ) -> HTTPConnectionPool? {
-        if identity == nil, priority == .default, let plain { return plain }
-        let codec = cluster.options.codecs.codec(for: downstream)
-        if identity == nil, priority == .default, !cluster.options.codecs.dependsOnDownstream {
-            plain = makePool(priority, nil, downstream, in: cluster)
+        let isRaw = payload == .raw
+        if identity == nil, priority == .default, !isRaw, let plain { return plain }
+        let codecs = cluster.options.codecs
+        if identity == nil, priority == .default, !isRaw, !codecs.dependsOnDownstream {
+            plain = makePool(priority, nil, payload, in: cluster)
             return plain
         }
-        let key = PoolKey(identity: identity, priority: priority, version: codec?.version)
+        let key = PoolKey(
+            identity: identity,
+            priority: priority,
+            version: codecs.codec(for: payload)?.version,
+            isRaw: isRaw
+        )
         if let pool = special[key] { return pool }
-        special[key] = makePool(priority, identity, downstream, in: cluster)
+        special[key] = makePool(priority, identity, payload, in: cluster)
         return special[key]
     }
 
     private func makePool(
         _ priority: RequestPriority,
         _ identity: ConnectionIdentity?,
-        _ downstream: HTTPVersion,
+        _ payload: UpstreamPayload,
         in cluster: Cluster
     ) -> HTTPConnectionPool? {
         guard cluster.acquirePool(priority) else { return nil }
@@ -151,7 +158,7 @@ package final class Endpoint {
             endpoint: self,
             priority: priority,
             identity: identity,
-            downstreamVersion: downstream
+            payload: payload
         )
     }
 
@@ -160,7 +167,8 @@ package final class Endpoint {
         let key = PoolKey(
             identity: pool.identity,
             priority: pool.priority,
-            version: pool.codec?.version
+            version: pool.codec?.version,
+            isRaw: pool.payload == .raw
         )
         if pool === plain {
             plain = nil

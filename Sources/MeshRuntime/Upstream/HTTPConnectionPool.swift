@@ -14,8 +14,8 @@ package final class HTTPConnectionPool {
     package let endpoint: Endpoint
     package let priority: RequestPriority
     let identity: ConnectionIdentity?
-    /// What its requests come in.
-    let downstreamVersion: HTTPVersion
+    let payload: UpstreamPayload
+    private let isRaw: Bool
     /// The worker's, kept here to spare every request the way to them.
     let loop: EventLoop
     private let workerIndex: Int
@@ -46,16 +46,17 @@ package final class HTTPConnectionPool {
         endpoint: Endpoint,
         priority: RequestPriority,
         identity: ConnectionIdentity?,
-        downstreamVersion: HTTPVersion
+        payload: UpstreamPayload
     ) {
         self.cluster = cluster
         self.endpoint = endpoint
         self.priority = priority
         self.identity = identity
-        self.downstreamVersion = downstreamVersion
+        self.payload = payload
+        isRaw = payload == .raw
         // Until a server has chosen, the worst is expected (as by Envoy).
         expectedCapacity =
-            cluster.options.codecs.codec(for: downstreamVersion)?.streamsPerConnection ?? 1
+            cluster.options.codecs.codec(for: payload)?.streamsPerConnection ?? 1
         vitals = cluster.vitals[priority]
         loop = cluster.worker.loop
         workerIndex = cluster.worker.index
@@ -64,7 +65,7 @@ package final class HTTPConnectionPool {
     var stats: ClusterStats { _read { yield cluster.stats } }
 
     /// Nil where each server chooses what is spoken.
-    var codec: (any ClientCodecFactory)? { cluster.options.codecs.codec(for: downstreamVersion) }
+    var codec: (any ClientCodecFactory)? { cluster.options.codecs.codec(for: payload) }
 
     func count(_ counter: EndpointCounter, _ amount: Int = 1) {
         endpoint.vitals.add(amount, to: counter, worker: workerIndex)
@@ -131,7 +132,8 @@ package final class HTTPConnectionPool {
         _ waiter: any PoolWaiter,
         _ delegate: any ClientStreamDelegate
     ) {
-        guard vitals.requests.tryAcquire() else {
+        // What is no request is not limited as one, as in Envoy.
+        guard isRaw || vitals.requests.tryAcquire() else {
             stats.upstreamRqActiveOverflow.add()
             return overflow(waiter, at: endpoint)
         }
@@ -148,7 +150,7 @@ package final class HTTPConnectionPool {
     }
 
     func requestFinished() {
-        vitals.requests.release()
+        if !isRaw { vitals.requests.release() }
         stats.upstreamRqActive.subtract()
         count(.requestsActive, -1)
     }

@@ -2,6 +2,14 @@ import MeshConfig
 import MeshHTTP
 import MeshNet
 
+/// What a stream to a cluster carries.
+package enum UpstreamPayload: Hashable, Sendable {
+    /// A request that came in this version, and its response.
+    case http(HTTPVersion)
+    /// Bytes: a tunnel that ends here (envoy: connect_config).
+    case raw
+}
+
 /// What is spoken to a cluster, and who makes the codecs of its connections.
 package struct UpstreamCodecs: Sendable {
     private let choice: UpstreamHTTPConfig.Version
@@ -27,10 +35,10 @@ package struct UpstreamCodecs: Sendable {
         http1 = HTTP1ClientCodecFactory(HTTP1Settings(upstream: config, runtime: runtime))
     }
 
-    /// For a request that came in this version; nil where the server chooses, see
-    /// ``negotiated(_:)``.
-    package func codec(for downstream: HTTPVersion) -> (any ClientCodecFactory)? {
-        switch choice {
+    /// Nil where the server chooses, see ``negotiated(_:)``.
+    package func codec(for payload: UpstreamPayload) -> (any ClientCodecFactory)? {
+        guard case .http(let downstream) = payload else { return RawClientCodecFactory() }
+        return switch choice {
         case .http1: http1
         case .http2: http2
         case .asDownstream: downstream == .http2 ? http2 : http1
@@ -56,8 +64,8 @@ package struct UpstreamCodecs: Sendable {
 package protocol ClientCodecFactory: Sendable {
     /// Names in ALPN (RFC 7301) of what its codecs speak; empty for none.
     var applicationProtocols: [String] { get }
-    /// What `%UPSTREAM_PROTOCOL%` says.
-    var version: HTTPVersion { get }
+    /// What `%UPSTREAM_PROTOCOL%` says; nil for bytes without a protocol.
+    var version: HTTPVersion? { get }
     /// How many requests a connection is expected to take at once.
     var streamsPerConnection: Int { get }
     func makeCodec(
@@ -80,7 +88,7 @@ package struct HTTP1ClientCodecFactory: ClientCodecFactory {
     package init(_ settings: HTTP1Settings) { self.settings = settings }
 
     package var applicationProtocols: [String] { [Self.applicationProtocol] }
-    package var version: HTTPVersion { .http11 }
+    package var version: HTTPVersion? { .http11 }
 
     package func makeCodec(
         sink: ByteSink,
@@ -104,7 +112,7 @@ package struct HTTP2ClientCodecFactory: ClientCodecFactory {
     package init(_ settings: HTTP2Settings) { self.settings = settings }
 
     package var applicationProtocols: [String] { [Self.applicationProtocol] }
-    package var version: HTTPVersion { .http2 }
+    package var version: HTTPVersion? { .http2 }
     package var streamsPerConnection: Int { Int(settings.maxConcurrentStreams) }
 
     package func makeCodec(
@@ -120,5 +128,18 @@ package struct HTTP2ClientCodecFactory: ClientCodecFactory {
             stats: cluster.http2Stats,
             seed: cluster.worker.random.next()
         )
+    }
+}
+
+/// The payload of tunnels, one to a connection.
+struct RawClientCodecFactory: ClientCodecFactory {
+    var version: HTTPVersion? { nil }
+
+    func makeCodec(
+        sink: ByteSink,
+        delegate: any ClientCodecDelegate,
+        cluster: Cluster
+    ) -> any ClientCodec {
+        RawClientCodec(sink: sink, delegate: delegate, pool: cluster.worker.headers)
     }
 }

@@ -79,11 +79,11 @@ package final class UpstreamConnection {
         )
     }
 
-    private func countVersion(_ version: HTTPVersion) {
-        if version == .http2 {
-            pool.stats.upstreamCxHttp2Total.add()
-        } else {
-            pool.stats.upstreamCxHttp1Total.add()
+    private func countVersion(_ version: HTTPVersion?) {
+        switch version {
+        case .http2: pool.stats.upstreamCxHttp2Total.add()
+        case .http10, .http11: pool.stats.upstreamCxHttp1Total.add()
+        case nil: break
         }
     }
 
@@ -131,9 +131,14 @@ package final class UpstreamConnection {
         if let connection { connection.close() } else { closed(byPeer: false, .local) }
     }
 
-    /// Closes when nothing is under way. What a multiplexed connection still has to say is said.
+    /// Closes when nothing is under way. What a multiplexed connection still has to say is said, and so is
+    /// the last of a tunnel's request.
     private func end() {
-        if isMultiplexed { connection?.closeAfterFlush() } else { close() }
+        if isMultiplexed || connection?.hasPeerEnded ?? false {
+            connection?.closeAfterFlush()
+        } else {
+            close()
+        }
     }
 
     private func requestsFinished(_ count: Int) {
@@ -233,8 +238,13 @@ extension UpstreamConnection: ConnectionDelegate {
             isDelivering = true
             codec.receivedEnd()
             isDelivering = false
-            // A tunnel may go on in the other direction.
-            if activeStreams > 0, !isMultiplexed { return isDraining = true }
+            if !isMultiplexed {
+                // A tunnel may go on in the other direction, or has its last bytes to send.
+                isDraining = true
+                pool.doesNotServe(self)
+                if activeStreams == 0 { end() }
+                return
+            }
         }
         close()
     }
@@ -299,6 +309,8 @@ extension UpstreamConnection: ClientCodecDelegate {
     }
 
     package func closeNow() { close() }
+
+    package func abort() { connection?.abort() }
 }
 
 extension UpstreamConnection: TimerTarget {

@@ -11,7 +11,7 @@ import threading
 import time
 
 from . import wire
-from .client import Client
+from .client import Client, summary
 
 
 def _import():
@@ -288,7 +288,7 @@ class H2Client(Client):
         text = wire.text(mark)
         while text not in message["body"] and not message["done"] and self._more(self.reader.seconds):
             pass
-        note = {"bytes": message["body"]}
+        note = {"bytes": summary(message["body"].encode("latin-1"))}
         if text not in message["body"]:
             note["ended"] = "closed" if message["done"] or self.closed else "stalled"
         self.seen["responses"].append(note)

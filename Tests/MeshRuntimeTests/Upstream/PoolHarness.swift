@@ -8,7 +8,7 @@ import MeshSimulation
 /// cannot be used again.
 final class LineCodec: ClientCodec, ClientStream {
     struct Factory: ClientCodecFactory {
-        var version: HTTPVersion { .http11 }
+        var version: HTTPVersion? { .http11 }
 
         func makeCodec(
             sink: ByteSink,
