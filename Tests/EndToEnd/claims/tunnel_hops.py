@@ -7,7 +7,7 @@ import threading
 import time
 
 from harness.claim import Skipped
-from harness.envoyfile import bootstrap, cluster, common_tls, downstream_tls, extension, hcm, listener, route, typed, upstream_tls
+from harness.envoyfile import bootstrap, cluster, common_tls, downstream_tls, extension, hcm, listener, route, typed, upstream_tls, virtual_host
 from harness.ports import free_port
 from harness.proxy import Flavor, Proxy, find_envoy, wait_until
 
@@ -335,3 +335,57 @@ def test_a_reader_that_stands_still_holds_bounded_memory_and_nobody_else(claim):
     finally:
         hops.stop()
         server.stop()
+
+
+def ends(claim, clusters, hosts):
+    """A proxy of ours where tunnels end."""
+    e = claim.environment
+    return claim.start(bootstrap(e.port("admin"), [listener(e.port("in"), [hcm(e.log, hosts, codec_type="AUTO")])], clusters))
+
+
+def connect_to(host):
+    return f"CONNECT {host}:443 HTTP/1.1\r\nHost: {host}:443\r\n\r\n".encode()
+
+
+def test_bytes_that_come_with_the_connect_are_not_lost(claim):
+    """A client that does not wait for the answer, and even one that has ended before it."""
+    server = Server(echo)
+    try:
+        ends(claim, [cluster("up", server.port)], [virtual_host([route({"connect_matcher": {}}, upgrade_configs=CONNECT)])])
+        for early in (b"", b"early", b"e" * 300_000):
+            with socket.create_connection(("127.0.0.1", claim.environment.port("in")), timeout=20) as sock:
+                sender = threading.Thread(target=lambda: (sock.sendall(connect_to("a") + early), sock.shutdown(socket.SHUT_WR)), daemon=True)
+                sender.start()
+                head, _, body = read_all(sock).partition(b"\r\n\r\n")
+                sender.join()
+                assert head.startswith(b"HTTP/1.1 200") and body == early, (head, len(body))
+    finally:
+        server.stop()
+
+
+def test_clients_that_leave_before_the_tunnel_stands_leave_nothing(claim):
+    """The upstream never answers: who waits for it holds one place, which a reset gives back at once."""
+    silent = socket.create_server(("127.0.0.1", 0), backlog=0)
+    filling = []
+    for _ in range(3):
+        filling.append(socket.socket())
+        filling[-1].setblocking(False)
+        filling[-1].connect_ex(silent.getsockname())
+    try:
+        limits = {"thresholds": [{"max_pending_requests": 2, "max_connections": 2}]}
+        proxy = ends(claim, [cluster("up", silent.getsockname()[1], connect_timeout="1s", circuit_breakers=limits)],
+                     [virtual_host([route({"connect_matcher": {}}, upgrade_configs=CONNECT)])])
+        for _ in range(6):
+            sock = socket.create_connection(("127.0.0.1", claim.environment.port("in")), timeout=5)
+            sock.sendall(connect_to("a"))
+            assert wait_until(lambda: proxy.stats().get("cluster.up.upstream_rq_pending_active"), 2)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            sock.close()
+            assert wait_until(lambda: proxy.stats()["cluster.up.upstream_rq_pending_active"] == 0, 2)
+        stats = proxy.stats()
+        assert stats["cluster.up.upstream_rq_cancelled"] == 6 and stats["cluster.up.upstream_rq_pending_overflow"] == 0, stats["cluster.up.upstream_rq_cancelled"]
+        assert wait_until(lambda: proxy.stats()["cluster.up.upstream_cx_active"] == 0, 5)
+        assert proxy.stats()["http.in.downstream_rq_active"] == 0
+    finally:
+        for sock in [*filling, silent]:
+            sock.close()
