@@ -195,6 +195,9 @@ package final class ConfigObject {
     /// No field is written, not even a null.
     package var isEmpty: Bool { members.isEmpty }
 
+    /// Nothing is written but the `@type` of an `Any`.
+    package var hasOnlyType: Bool { members.allSatisfy { $0.key == "@type" } }
+
     /// An `Any`: the part of `@type` after the last slash, and the message beside it. A TypedStruct
     /// (udpa.type.v1, xds.type.v3) is opened: its `type_url` and `value` are returned.
     package func typedConfig(

@@ -15,14 +15,21 @@ package struct HTTPFilterConfig: Sendable {
     package let isDisabled: Bool
 
     /// The chain, complete: it ends with the router. Filters that are not known are left out if they
-    /// are optional and reported otherwise.
+    /// are optional or have nothing to do, and reported otherwise.
     static func chain(_ manager: ConfigObject) -> [HTTPFilterConfig] {
-        let objects = manager.objects("http_filters")
-        let filters = objects.compactMap { HTTPFilterConfig($0) }
-        if objects.isEmpty {
+        let all = manager.objects("http_filters")
+        if all.isEmpty {
             manager.error("needs at least the router filter", at: "http_filters")
         }
-        guard filters.count == objects.count else { return filters }
+        let kept = all.compactMap { object in HTTPFilterConfig(object).map { ($0, object) } }
+        let filters = kept.map(\.0)
+        let objects = kept.map(\.1)
+        // What was refused may be the one that is missed below.
+        let isWhole = !all.contains { manager.diagnostics.hasErrors(under: $0.path) }
+        guard isWhole else { return filters }
+        if filters.isEmpty, !all.isEmpty {
+            manager.error("needs at least the router filter", at: "http_filters")
+        }
         for (at, (filter, object)) in zip(filters, objects).enumerated() {
             let isLast = at == filters.count - 1
             if case .router = filter.kind {
@@ -58,7 +65,9 @@ package struct HTTPFilterConfig: Sendable {
             kind = .grpcStats(GRPCStatsFilterConfig(config))
         case "envoy.extensions.filters.http.grpc_web.v3.GrpcWeb": kind = .grpcWeb
         default:
-            if isOptional {
+            if Self.hasNothingToDo(type, config) {
+                object.warning("\"\(type)\" has nothing to do as it is set, and is left out")
+            } else if isOptional {
                 object.warning("\"\(type)\" is not implemented; it is optional and left out")
             } else {
                 object.error(
@@ -69,6 +78,17 @@ package struct HTTPFilterConfig: Sendable {
             }
             config.skip()
             return nil
+        }
+    }
+
+    /// Filters that many files have in every chain, and that act on nobody's request unless they, or a
+    /// route, say more.
+    fileprivate static func hasNothingToDo(_ type: String, _ config: ConfigObject) -> Bool {
+        switch type {
+        case "envoy.extensions.filters.http.cors.v3.Cors",
+            "envoy.extensions.filters.http.fault.v3.HTTPFault":
+            config.hasOnlyType
+        default: false
         }
     }
 }
@@ -173,7 +193,9 @@ package struct FilterOverridesConfig: Sendable {
         if type == "envoy.extensions.filters.http.rbac.v3.RBACPerRoute" {
             return .rbac(RBACPerRouteConfig(config))
         }
-        if isOptional {
+        if HTTPFilterConfig.hasNothingToDo(type, config) {
+            config.warning("\"\(type)\" has nothing to do as it is set, and is left out")
+        } else if isOptional {
             config.warning("\"\(type)\" is not implemented; it is optional and left out")
         } else {
             config.error(

@@ -18,7 +18,8 @@ package struct LoadBalancingConfig: Hashable, Sendable {
         let common = object.object("common_lb_config")
         let threshold = common?.object("healthy_panic_threshold").map { Percent($0).value }
         var fails = false
-        common.map { decodeCommon($0, &fails) }
+        let hasOneLocality = LocalityBalancing.hasOneLocality(object)
+        common.map { decodeCommon($0, &fails, hasOneLocality) }
         var subsets = object.object("lb_subset_config").map { SubsetConfig($0, isTyped: false) }
         var policy = decodeEnumeration(object)
         if let typed = object.object("load_balancing_policy") {
@@ -42,8 +43,12 @@ package struct LoadBalancingConfig: Hashable, Sendable {
         )
     }
 
-    private static func decodeCommon(_ object: ConfigObject, _ fails: inout Bool) {
-        LocalityBalancing.decode(object, &fails, isTyped: false)
+    private static func decodeCommon(
+        _ object: ConfigObject,
+        _ fails: inout Bool,
+        _ hasOneLocality: Bool
+    ) {
+        LocalityBalancing.decode(object, &fails, isTyped: false, hasOneLocality: hasOneLocality)
         object.unsupported(
             "close_connections_on_host_set_change",
             "connections to endpoints that stay are kept"
@@ -116,12 +121,28 @@ private enum SlowStart {
 
 /// Preferring endpoints by locality, in the two messages that have the same fields.
 private enum LocalityBalancing {
-    /// - Parameter isTyped: the message is that of typed policies, which has three fields more.
-    static func decode(_ object: ConfigObject, _ fails: inout Bool, isTyped: Bool) {
-        object.unsupported(
-            "locality_weighted_lb_config",
-            "localities are not weighted; use priorities"
-        )
+    /// Whether no priority of this cluster's endpoints has localities to choose from.
+    static func hasOneLocality(_ cluster: ConfigObject) -> Bool {
+        let groups = cluster.object("load_assignment")?.objects("endpoints") ?? []
+        return Set(groups.map { $0.uint32("priority", default: 0) }).count == groups.count
+    }
+
+    /// - Parameters:
+    ///   - isTyped: the message is that of typed policies, which has three fields more.
+    ///   - hasOneLocality: there is nothing to weigh: asking for it has no effect.
+    static func decode(
+        _ object: ConfigObject,
+        _ fails: inout Bool,
+        isTyped: Bool,
+        hasOneLocality: Bool = false
+    ) {
+        let field = "locality_weighted_lb_config"
+        if hasOneLocality, object.isPresent(field) {
+            object.warning("has no effect: no priority has two localities", at: field)
+        }
+        object.unsupported(field, "localities are not weighted; use priorities") { _ in
+            hasOneLocality
+        }
         guard let zone = object.object("zone_aware_lb_config") else { return }
         fails = zone.bool("fail_traffic_on_panic", default: false)
         // Without local_cluster_name, which is refused, Envoy does not route by zone either.

@@ -88,24 +88,7 @@ extension HTTPConnectionManagerSettings {
 
     /// A response head goes to the client.
     func responseBegan(_ status: Int) {
-        stats.downstreamRqCompleted.add()
-        listenerStats.downstreamRqCompleted.add()
-        switch status / 100 {
-        case 1:
-            stats.downstreamRq1xx.add()
-            listenerStats.downstreamRq1xx.add()
-        case 2:
-            stats.downstreamRq2xx.add()
-            listenerStats.downstreamRq2xx.add()
-        case 3:
-            stats.downstreamRq3xx.add()
-            listenerStats.downstreamRq3xx.add()
-        case 4:
-            stats.downstreamRq4xx.add()
-            listenerStats.downstreamRq4xx.add()
-        default:
-            stats.downstreamRq5xx.add()
-            listenerStats.downstreamRq5xx.add()
-        }
+        stats.countResponse(status)
+        listenerStats.countResponse(status)
     }
 }

@@ -11,7 +11,8 @@ package final class HTTPConnectionManagerSettings: RuntimeUser {
     package let listenerStats: ListenerHTTPStats
     package let routerStats: HTTPRouterStats
     let http1Underscores: UnderscoreStats
-    let http2Underscores: UnderscoreStats
+    /// On first use: without HTTP/2 nobody looks for them.
+    private(set) lazy var http2Underscores = UnderscoreStats(StatsScope(worker.stats, "http2."))
     package private(set) var routes: RouteTable
     package let router: RouterConfig
     package let filters: [any HTTPFilterFactory]
@@ -60,7 +61,6 @@ package final class HTTPConnectionManagerSettings: RuntimeUser {
         )
         routerStats = HTTPRouterStats(worker.stats, statPrefix: config.statPrefix)
         http1Underscores = UnderscoreStats(StatsScope(worker.stats, "http1."))
-        http2Underscores = UnderscoreStats(StatsScope(worker.stats, "http2."))
         if case .tls = chain.transportSocket { isTLS = true } else { isTLS = false }
         bufferLimit = listener.perConnectionBufferLimitBytes
         let options = config.protocolOptions

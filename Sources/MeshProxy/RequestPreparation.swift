@@ -66,6 +66,7 @@ package final class RequestPreparation {
     /// Upstreams may take `a_b` for `a-b` (envoy: headers_with_underscores_action).
     private func checkUnderscores(_ stream: HTTPStream, _ head: HeaderMap) -> LocalReply? {
         func hasUnderscore(_ name: Bytes) -> Bool { name.contains(UInt8(ascii: "_")) }
+        if config.protocolOptions.underscoresAction == .allow { return nil }
         let settings = stream.settings
         let stats =
             stream.info.httpVersion == .http2

@@ -158,10 +158,6 @@ private func cluster(_ json: String = "", assignment: String? = nil) -> (
             #""connect_timeout":"0s""#,
             #"connect_timeout: expected a duration longer than zero, got "0s""#
         ),
-        (
-            #""common_lb_config":{"locality_weighted_lb_config":{}}"#,
-            "locality_weighted_lb_config is not supported"
-        ),
         (#""least_request_lb_config":{"choice_count":1}"#, "expected a number from 2"),
         (
             #""typed_extension_protocol_options":{"envoy.extensions.upstreams.http.v3.HttpProtocolOptions":{"@type":"type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions","explicit_http_config":{"http3_protocol_options":{}}}}"#,
@@ -197,6 +193,15 @@ private func cluster(_ json: String = "", assignment: String? = nil) -> (
         let errors = cluster(json).1
         #expect(errors.count == 1)
         #expect(errors.first?.contains(message) == true, "\(errors)")
+    }
+
+    @Test func `weighing localities is refused where there is more than one`() {
+        let weighted = #""common_lb_config":{"locality_weighted_lb_config":{}}"#
+        let one = cluster(weighted)
+        #expect(one.1 == [])
+        #expect(one.2.contains { $0.contains("no priority has two localities") })
+        let two = cluster(weighted, assignment: #"{"cluster_name":"c","endpoints":[{},{}]}"#)
+        #expect(two.1.contains { $0.contains("locality_weighted_lb_config is not supported") })
     }
 
     @Test(arguments: [

@@ -7,6 +7,7 @@ final class AdminServer: ListenerDelegate {
     private let loop: EventLoop
     private let admin: Admin
     private let headers = HeaderMapPool()
+    fileprivate let stats: AdminServerStats
     private var listener: Listener?
     private var date = DateHeader()
     let address: SocketAddress
@@ -17,8 +18,15 @@ final class AdminServer: ListenerDelegate {
     /// The one silent longest comes first.
     private var connections: [Connection] = []
 
-    init(_ address: SocketAddress, loop: EventLoop, admin: Admin) throws(SystemError) {
+    /// - Parameter stats: the control thread's.
+    init(
+        _ address: SocketAddress,
+        loop: EventLoop,
+        admin: Admin,
+        stats: WorkerStats
+    ) throws(SystemError) {
         self.loop = loop
+        self.stats = AdminServerStats(stats)
         self.admin = admin
         var options = ListenOptions()
         options.reusePort = false
@@ -34,6 +42,8 @@ final class AdminServer: ListenerDelegate {
         connections.append(connection)
         do throws(SystemError) { try connection.start() } catch { forget(connection) }
     }
+
+    fileprivate var now: Instant { loop.now }
 
     fileprivate func forget(_ connection: Connection) {
         connections.removeAll { $0 === connection }
@@ -65,14 +75,20 @@ private final class AdminConnection: ConnectionDelegate, ServerCodecDelegate {
     private let headers: HeaderMapPool
     private var codec: HTTP1ServerCodec?
     private var connection: Connection?
+    private let start: Instant
+    private var requests = 0
+    private var peerHasEnded = false
+    private var counted: (received: UInt64, sent: UInt64) = (0, 0)
 
     init(_ server: AdminServer, _ headers: HeaderMapPool) {
         self.server = server
         self.headers = headers
+        start = server.now
     }
 
     func connectionEstablished(_ connection: Connection) {
         self.connection = connection
+        server.stats.connectionOpened()
         codec = HTTP1ServerCodec(
             sink: connection,
             delegate: self,
@@ -86,19 +102,52 @@ private final class AdminConnection: ConnectionDelegate, ServerCodecDelegate {
         return codec?.received(bytes) ?? bytes.count
     }
 
-    func connectionReadEnded(_ connection: Connection) { codec?.receivedEnd() }
+    func connectionReadEnded(_ connection: Connection) {
+        peerHasEnded = true
+        codec?.receivedEnd()
+    }
+
     func connectionOutputBlocked(_ connection: Connection) { codec?.outputBlocked() }
     func connectionOutputUnblocked(_ connection: Connection) { codec?.outputUnblocked() }
 
     func connectionClosed(_ connection: Connection, _ reason: ConnectionCloseReason) {
+        let hasRequest = requests > 0
         codec?.connectionClosed(.connectionTermination)
         codec = nil
+        // One that was never established was never counted.
+        if self.connection != nil {
+            countBytes()
+            var isLocal = false
+            if case .local = reason { isLocal = !peerHasEnded }
+            server.stats.connectionClosed(
+                byUs: isLocal,
+                hasRequest: hasRequest,
+                age: server.now - start
+            )
+        }
         self.connection = nil
         server.forget(connection)
     }
 
     func openStream(_ stream: any ServerStream) -> any ServerStreamDelegate {
-        AdminStream(server, stream, headers)
+        requests += 1
+        server.stats.requestBegan()
+        return AdminStream(server, self, stream, headers)
+    }
+
+    func requestEnded(_ start: Instant, isReset: Bool) {
+        requests -= 1
+        server.stats.requestEnded(took: server.now - start, isReset: isReset)
+        countBytes()
+    }
+
+    private func countBytes() {
+        guard let connection else { return }
+        server.stats.transferred(
+            received: connection.bytesReceived &- counted.received,
+            sent: connection.bytesSent &- counted.sent
+        )
+        counted = (connection.bytesReceived, connection.bytesSent)
     }
 
     func closeAfterFlush() { connection?.closeAfterFlush() }
@@ -107,6 +156,8 @@ private final class AdminConnection: ConnectionDelegate, ServerCodecDelegate {
 /// One request to the admin port: collected whole, answered whole.
 private final class AdminStream: ServerStreamDelegate {
     private let server: AdminServer
+    private let connection: AdminConnection
+    private let start: Instant
     private let wire: any ServerStream
     private let headers: HeaderMapPool
     private var method = ""
@@ -118,8 +169,15 @@ private final class AdminStream: ServerStreamDelegate {
     /// Largest request body: a request to explain is a few KiB.
     private static let bodyBytesMax = 1 << 20
 
-    init(_ server: AdminServer, _ wire: any ServerStream, _ headers: HeaderMapPool) {
+    init(
+        _ server: AdminServer,
+        _ connection: AdminConnection,
+        _ wire: any ServerStream,
+        _ headers: HeaderMapPool
+    ) {
         self.server = server
+        self.connection = connection
+        start = server.now
         self.wire = wire
         self.headers = headers
     }
@@ -171,6 +229,7 @@ private final class AdminStream: ServerStreamDelegate {
         }
         server.appendDate(to: head)
         head.append(.server, "envoy")
+        server.stats.responseBegan(response.status)
         let hasBody = !response.body.isEmpty && method != "HEAD"
         head.append(.contentLength, "\(response.body.count)")
         wire.sendHead(head, endStream: !hasBody)
@@ -178,8 +237,12 @@ private final class AdminStream: ServerStreamDelegate {
         headers.give(taken)
     }
 
-    func requestReset(_ reason: StreamResetReason) { isAnswered = true }
-    func responseSent() {}
+    func requestReset(_ reason: StreamResetReason) {
+        isAnswered = true
+        connection.requestEnded(start, isReset: true)
+    }
+
+    func responseSent() { connection.requestEnded(start, isReset: false) }
     func responseBlocked() {}
     func responseUnblocked() {}
 }

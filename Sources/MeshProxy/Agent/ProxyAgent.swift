@@ -200,7 +200,11 @@ package final class ProxyAgent: TimerTarget {
             admin = try AdminServer(
                 address,
                 loop: loop,
-                admin: Admin(adminState(configuration, config))
+                admin: Admin(adminState(configuration, config)),
+                stats: WorkerStats(
+                    plan.process.registry,
+                    index: plan.process.registry.controlIndex
+                )
             )
         } catch {
             throw AgentError("admin failed: \(address): \(error.reason); is the address in use?")

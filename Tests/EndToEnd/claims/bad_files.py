@@ -103,7 +103,7 @@ static_resources:
   - name: up
     type: STRICT-DNS
     connect_timeout: 250ms
-    lb_policy: round_robin
+    lb_policy: round_robbin
     load_assignment:
       cluster_name: up
       endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 300.1.1.1, port_value: 0}}}}]}]
@@ -132,7 +132,7 @@ nod: {id: x}
         (35, "strict_check_headers[0]", 'did you mean "x-envoy-max-retries"?'),
         (38, "clusters[0].type", '"STRICT-DNS"; did you mean "STRICT_DNS"?'),
         (39, "clusters[0].connect_timeout", '"250ms"; did you mean "0.25s"?'),
-        (40, "clusters[0].lb_policy", '"round_robin"; did you mean "ROUND_ROBIN"?'),
+        (40, "clusters[0].lb_policy", '"round_robbin"; did you mean "ROUND_ROBIN"?'),
         (43, "socket_address.address", '"300.1.1.1"'),
         (44, "clusters[1]", '"up"'),
         (44, "clusters[1].connect_timeout", '"0s"'),
@@ -307,3 +307,33 @@ def test_a_runtime_value_that_nothing_reads_is_warned_of(claim):
     assert 'nothing here reads the runtime value "envoy.reloadable_features.x"' in output, output
     status, body, _ = proxy.request("POST", "/runtime_modify?mesh.http1.downstream.allow_bare_lfs=true")
     assert status == 503 and "did you mean" in body, (status, body)
+
+
+def idle_filters(e, fault=None, filters=()):
+    any_ = lambda name, **fields: {"@type": f"type.googleapis.com/envoy.extensions.filters.http.{name}", **fields}
+    idle = [
+        {"name": "envoy.filters.http.fault", "typed_config": any_("fault.v3.HTTPFault", **(fault or {}))},
+        {"name": "envoy.filters.http.cors", "typed_config": any_("cors.v3.Cors")},
+    ]
+    routes = [route(typed_per_filter_config={"envoy.filters.http.fault": any_("fault.v3.HTTPFault")})]
+    up = cluster("up", e.port("up"), common_lb_config={"locality_weighted_lb_config": {}})
+    manager = hcm(e.log, routes=routes, filters=idle)
+    manager["typed_config"]["http_filters"] += list(filters)
+    return bootstrap(e.port("admin"), [listener(e.port("in"), [manager])], [up])
+
+
+def test_filters_with_nothing_to_do_are_left_out_with_a_warning(claim):
+    proxy = claim.start(idle_filters)
+    output = proxy.output()
+    assert output.count("has nothing to do as it is set, and is left out") == 3, output
+    assert "locality_weighted_lb_config: has no effect: no priority has two localities" in output, output
+
+
+def test_filters_that_would_do_something_are_refused(claim):
+    abort = {"abort": {"http_status": 503, "percentage": {"numerator": 100}}}
+    refused(claim, lambda e: idle_filters(e, abort), 'HTTP filter "envoy.extensions.filters.http.fault.v3.HTTPFault" is not implemented')
+
+
+def test_the_order_of_filters_is_checked_where_some_are_left_out(claim):
+    deny = extension("envoy.filters.http.rbac", "rbac")
+    refused(claim, lambda e: idle_filters(e, filters=[deny]), "the router must be the last filter")

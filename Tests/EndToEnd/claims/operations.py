@@ -330,3 +330,21 @@ def test_a_logical_name_is_one_endpoint(claim):
     listed = proxy.get("/clusters")[1]
     assert f"up::127.0.0.1:{claim.environment.port('up')}::hostname::localhost" in listed, listed
     assert proxy.stats()["cluster.up.membership_total"] == 1
+
+
+def test_the_admin_port_counts_its_own_connections_and_requests(claim):
+    proxy = claim.start(file)
+    before = proxy.stats()
+    assert proxy.get("/ready")[0] == 200 and proxy.get("/nonsense")[0] == 404
+    after = proxy.stats()
+    grown = lambda name: after[name] - before[name]
+    # The two requests, and the one that read the first numbers; the one that reads is under way.
+    expected = {
+        "http.admin.downstream_rq_total": 3, "http.admin.downstream_rq_http1_total": 3, "http.admin.downstream_rq_2xx": 2, "http.admin.downstream_rq_4xx": 1,
+        "http.admin.downstream_rq_completed": 3, "http.admin.downstream_cx_total": 3, "http.admin.downstream_cx_destroy": 3,
+        "listener.admin.http.admin.downstream_rq_4xx": 1, "listener.admin.downstream_cx_total": 3, "listener.admin.main_thread.downstream_cx_total": 3,
+        "http.admin.downstream_rq_active": 0, "listener.admin.downstream_cx_active": 0,
+    }
+    assert {name: grown(name) for name in expected} == expected
+    assert after["http.admin.downstream_rq_active"] == 1 and after["listener.admin.downstream_cx_active"] == 1
+    assert grown("http.admin.downstream_cx_rx_bytes_total") > 100 and grown("http.admin.downstream_cx_tx_bytes_total") > 1000

@@ -58,7 +58,8 @@ package struct HTTPConnectionManagerStats {
     package let downstreamCxLengthMs: Histogram
     package let downstreamRqTime: Histogram
 
-    package init(_ stats: WorkerStats, statPrefix: String) {
+    /// - Parameter isAdmin: the administration port traces nothing.
+    package init(_ stats: WorkerStats, statPrefix: String, isAdmin: Bool = false) {
         let scope = StatsScope(stats, "http.\(statPrefix).")
         downstreamCxDelayedCloseTimeout = scope.counter("downstream_cx_delayed_close_timeout")
         downstreamCxDestroy = scope.counter("downstream_cx_destroy")
@@ -137,17 +138,33 @@ package struct HTTPConnectionManagerStats {
                 "downstream_cx_http3_total",
                 "downstream_rq_http3_total",
                 "rs_too_large",
-                "tracing.client_enabled",
-                "tracing.health_check",
-                "tracing.not_traceable",
-                "tracing.random_sampling",
-                "tracing.service_forced",
             ],
             gauges: [
                 "downstream_cx_http1_soft_drain",
                 "downstream_cx_http3_active",
             ]
         )
+        guard !isAdmin else { return }
+        scope.keepAtZero(
+            counters: [
+                "tracing.client_enabled",
+                "tracing.health_check",
+                "tracing.not_traceable",
+                "tracing.random_sampling",
+                "tracing.service_forced",
+            ])
+    }
+
+    /// A response head goes to the client.
+    package func countResponse(_ status: Int) {
+        downstreamRqCompleted.add()
+        switch status / 100 {
+        case 1: downstreamRq1xx.add()
+        case 2: downstreamRq2xx.add()
+        case 3: downstreamRq3xx.add()
+        case 4: downstreamRq4xx.add()
+        default: downstreamRq5xx.add()
+        }
     }
 }
 
@@ -210,5 +227,17 @@ package struct ListenerHTTPStats {
         downstreamRq4xx = scope.counter("downstream_rq_4xx")
         downstreamRq5xx = scope.counter("downstream_rq_5xx")
         downstreamRqCompleted = scope.counter("downstream_rq_completed")
+    }
+
+    /// A response head goes to the client.
+    package func countResponse(_ status: Int) {
+        downstreamRqCompleted.add()
+        switch status / 100 {
+        case 1: downstreamRq1xx.add()
+        case 2: downstreamRq2xx.add()
+        case 3: downstreamRq3xx.add()
+        case 4: downstreamRq4xx.add()
+        default: downstreamRq5xx.add()
+        }
     }
 }

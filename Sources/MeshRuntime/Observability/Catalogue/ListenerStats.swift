@@ -14,7 +14,8 @@ package struct ListenerStats {
     package let connectionsAcceptedPerSocketEvent: Histogram
     package let downstreamCxLengthMs: Histogram
 
-    package init(_ stats: WorkerStats, listener: String) {
+    /// - Parameter isAdmin: the administration port is not discovered.
+    package init(_ stats: WorkerStats, listener: String, isAdmin: Bool = false) {
         let scope = StatsScope(stats, "listener.\(listener).")
         downstreamCxDestroy = scope.counter("downstream_cx_destroy")
         downstreamCxOverflow = scope.counter("downstream_cx_overflow")
@@ -36,12 +37,11 @@ package struct ListenerStats {
             unit: .unspecified
         )
         downstreamCxLengthMs = scope.histogram("downstream_cx_length_ms")
+        scope.keepAtZero(counters: ["downstream_cx_overload_reject"])
+        guard !isAdmin else { return }
         scope.keepAtZero(
-            counters: [
-                "downstream_cx_overload_reject",
-                "extension_config_missing",
-                "network_extension_config_missing",
-            ])
+            counters: ["extension_config_missing", "network_extension_config_missing"]
+        )
     }
 }
 

@@ -41,6 +41,11 @@ package struct ServerStats {
                 "\(thread).watchdog_mega_miss", "\(thread).watchdog_miss",
             ])
         }
+        for threads in ["main_thread", "workers"] {
+            StatsScope(stats, threads + ".").keepAtZero(
+                counters: ["watchdog_mega_miss", "watchdog_miss"]
+            )
+        }
     }
 }
 
