@@ -437,6 +437,20 @@ import Testing
         #expect(client.closes == 1)
     }
 
+    @Test func `a tunnel that is given up is reset, for its end would look like all of it`() {
+        let server = TestServer()
+        server.receive("CONNECT b:443 HTTP/1.1\r\n\r\n")
+        server.stream?.sendHead(headerMap([":status": "200"]), endStream: false)
+        server.stream?.reset(.localReset)
+        #expect(server.aborts == 1 && server.closes == 0)
+
+        let client = TestClient()
+        client.request("CONNECT", authority: "b:443", endStream: false)
+        client.receive("HTTP/1.1 200 OK\r\n\r\nraw")
+        client.stream?.reset(.localReset)
+        #expect(client.aborts == 1)
+    }
+
     @Test func `a tunnel whose server has ended is cut where its connection breaks`() {
         let client = TestClient()
         client.request("CONNECT", authority: "b:443", endStream: false)

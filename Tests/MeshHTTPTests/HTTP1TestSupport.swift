@@ -104,6 +104,7 @@ final class TestServer: ServerCodecDelegate, ServerStreamDelegate {
     var stream: (any ServerStream)?
     private(set) var opened = 0
     private(set) var closes = 0
+    private(set) var aborts = 0
 
     /// Called after the event was recorded; may answer.
     var onHead: (TestServer, HeaderMap, Bool) -> Void = { _, _, _ in }
@@ -137,6 +138,7 @@ final class TestServer: ServerCodecDelegate, ServerStreamDelegate {
         return self
     }
     func closeAfterFlush() { closes += 1 }
+    func abort() { aborts += 1 }
 
     func requestHead(_ head: HeaderMap, endStream: Bool) {
         log.add(.head(describe(head), end: endStream))
@@ -172,6 +174,7 @@ final class TestClient: ClientCodecDelegate, ClientStreamDelegate {
     private(set) var stream: (any ClientStream)?
     private(set) var ended: [Bool] = []
     private(set) var closes = 0
+    private(set) var aborts = 0
     private(set) var detail = ""
     private(set) var blocks: [Bool] = []
     var onHead: (TestClient, HeaderMap, Bool) -> Void = { _, _, _ in }
@@ -230,4 +233,5 @@ final class TestClient: ClientCodecDelegate, ClientStreamDelegate {
     func requestUnblocked() { blocks.append(false) }
     func streamEnded(reusable: Bool) { ended.append(reusable) }
     func closeAfterFlush() { closes += 1 }
+    func abort() { aborts += 1 }
 }

@@ -216,8 +216,9 @@ extension UpstreamConnection: ConnectionDelegate {
 
     package func connection(_ connection: Connection, received bytes: Bytes) -> Int {
         guard let codec, isMultiplexed || activeStreams > 0 else {
-            // Nobody has asked for these: whatever they are, they are not the next response.
-            pool.stats.upstreamCxProtocolError.add()
+            // Nobody has asked for these: whatever they are, they are not the next response. Where no
+            // protocol is spoken, the server speaks first and its client has gone.
+            if version != nil { pool.stats.upstreamCxProtocolError.add() }
             pool.stats.upstreamCxRxBytesTotal.add(UInt64(bytes.count))
             close()
             return bytes.count

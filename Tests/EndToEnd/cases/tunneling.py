@@ -107,7 +107,7 @@ def accept_as(status):
 STATS = [
     r"tcp\.\w+\.(downstream_cx_(total|no_route|rx_bytes_total|tx_bytes_total)|idle_timeout)",
     r"cluster\.\w+\.upstream_cx_(total|http1_total|http2_total|connect_fail|connect_attempts_exceeded|overflow|none_healthy|active|destroy|protocol_error)",
-    r"cluster\.\w+\.upstream_rq_(total|active|pending_total|pending_overflow|cancelled|\dxx|\d\d\d|completed)",
+    r"cluster\.\w+\.upstream_rq_(total|active|pending_total|pending_overflow|cancelled|\dxx|\d\d\d|completed|tx_reset|rx_reset)",
 ]
 
 GROUPS = [Group("h1.tunneling", file("h1"), cases("h1"), stats=STATS)]
