@@ -169,16 +169,13 @@ package struct LocalReply {
         )
     }
 
-    static func upstreamTimeout(perTry: Bool, isIdle: Bool) -> LocalReply {
-        let details: StaticString =
-            perTry
-            ? "upstream_per_try_timeout"
-            : isIdle ? "upstream_per_try_idle_timeout" : "response_timeout"
-        return LocalReply(
+    static func upstreamTimeout(_ timeout: UpstreamTimeout) -> LocalReply {
+        LocalReply(
             status: 504,
-            body: "upstream request timeout",
-            details: details,
-            flags: .upstreamRequestTimeout
+            body: timeout.body,
+            details: timeout.details,
+            flags: timeout == .streamDuration
+                ? .upstreamMaxStreamDurationReached : .upstreamRequestTimeout
         )
     }
 

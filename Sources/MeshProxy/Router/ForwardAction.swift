@@ -118,23 +118,31 @@ package final class ForwardAction {
         }
     }
 
-    /// How long the stream may take in all; nil is for ever. A limit on `grpc-timeout` counts where the
-    /// request has one (envoy: max_stream_duration). The upstream of a gRPC request is told.
+    /// How long the stream may take in all; nil is for ever, zero is over at once. A limit on
+    /// `grpc-timeout` counts where the request has one (envoy: max_stream_duration). The upstream of a
+    /// gRPC request is told.
     package func maxStreamDuration(
         request head: HeaderMap,
         manager: Nanoseconds?
     ) -> Nanoseconds? {
-        guard let span = chosenDuration(head) ?? manager, span > .zero else { return nil }
-        if GRPC.isRequest(head) { GRPC.setTimeout(head, milliseconds: max(1, span.milliseconds)) }
+        var span = callDuration(head)
+        if span == nil {
+            span = config.streamDuration?.maxStreamDuration.map { Nanoseconds($0) } ?? manager
+            if span == .zero { return nil }
+        }
+        guard let span else { return nil }
+        if GRPC.isRequest(head) {
+            let milliseconds = span > .zero ? max(1, span.milliseconds) : 0
+            GRPC.setTimeout(head, milliseconds: milliseconds)
+        }
         return span
     }
 
-    /// Zero is for ever; nil leaves it to the connection manager.
-    private func chosenDuration(_ head: HeaderMap) -> Nanoseconds? {
-        guard let own = config.streamDuration else { return nil }
-        guard let most = own.grpcTimeoutHeaderMax, var timeout = GRPC.timeout(head) else {
-            return own.maxStreamDuration.map { Nanoseconds($0) }
-        }
+    /// What a call asks for, within the route's limits; nil where it does not, or may not.
+    private func callDuration(_ head: HeaderMap) -> Nanoseconds? {
+        guard let own = config.streamDuration, let most = own.grpcTimeoutHeaderMax,
+            var timeout = GRPC.timeout(head)
+        else { return nil }
         let limit = Nanoseconds(most)
         if limit > .zero, timeout > limit { timeout = limit }
         if timeout > .zero, let offset = own.grpcTimeoutHeaderOffset.map({ Nanoseconds($0) }) {

@@ -9,6 +9,10 @@ package struct RequestTimeouts: Equatable {
     package private(set) var whole: Nanoseconds
     package private(set) var perTry: Nanoseconds
     package private(set) var perTryIdle: Nanoseconds
+    /// Of one attempt from its begin to its response's end.
+    package private(set) var streamDuration = Nanoseconds.zero
+    /// What takes too long is answered with 204 (envoy: x-envoy-upstream-rq-timeout-alt-response).
+    package private(set) var answersNoContent = false
     /// The attempt before this one took too long.
     var hasAttemptTimedOut = false
 
@@ -32,19 +36,28 @@ package struct RequestTimeouts: Equatable {
         perTry = action.retryPolicy?.perTryTimeout ?? .zero
         perTryIdle = action.retryPolicy?.perTryIdleTimeout ?? .zero
 
-        if router.respectsExpectedTimeout, let expected = head[.envoyExpectedRequestTimeout] {
-            if let wait = Self.milliseconds(expected) { whole = wait }
-        } else if let asked = head[.envoyUpstreamRequestTimeout] {
-            if let wait = Self.milliseconds(asked) { whole = wait }
+        if router.respectsExpectedTimeout, head.contains(.envoyExpectedRequestTimeout) {
+            if let wait = Self.milliseconds(head, .envoyExpectedRequestTimeout) { whole = wait }
+        } else if head.contains(.envoyUpstreamRequestTimeout) {
+            if let wait = Self.milliseconds(head, .envoyUpstreamRequestTimeout) { whole = wait }
             head.remove(.envoyUpstreamRequestTimeout)
         }
-        if let asked = head[.envoyUpstreamRequestPerTryTimeout] {
-            if let wait = Self.milliseconds(asked) { perTry = wait }
+        if head.contains(.envoyUpstreamRequestPerTryTimeout) {
+            let asked = Self.milliseconds(head, .envoyUpstreamRequestPerTryTimeout)
+            if let asked { perTry = asked }
             head.remove(.envoyUpstreamRequestPerTryTimeout)
         }
-        // Envoy's older knobs: the upstream does not see them, whether they do anything or not.
+        if head.contains(.envoyUpstreamStreamDurationMilliseconds) {
+            let asked = Self.milliseconds(head, .envoyUpstreamStreamDurationMilliseconds)
+            if let asked { streamDuration = asked }
+            head.remove(.envoyUpstreamStreamDurationMilliseconds)
+        }
+        if head.contains(.envoyUpstreamRequestTimeoutAltResponse) {
+            answersNoContent = true
+            head.remove(.envoyUpstreamRequestTimeoutAltResponse)
+        }
+        // Names statistics that are not kept; no upstream sees it.
         head.remove(.envoyUpstreamAltStatName)
-        head.remove(.envoyUpstreamRequestTimeoutAltResponse)
         // An attempt that may take as long as everything has no limit of its own.
         if whole > .zero, perTry >= whole { perTry = .zero }
         setHeaders(head, action, router, elapsed: .zero)
@@ -93,8 +106,10 @@ package struct RequestTimeouts: Equatable {
         }
     }
 
-    private static func milliseconds(_ text: Bytes) -> Nanoseconds? {
-        DecimalNumber.parse(text).map { value in
+    /// Nil for what is no number, and for several: which one counts is anybody's guess.
+    private static func milliseconds(_ head: HeaderMap, _ name: KnownHeader) -> Nanoseconds? {
+        guard head.occurrences(name) == 1 else { return nil }
+        return head[name].flatMap { DecimalNumber.parse($0) }.map { value in
             let (span, overflow) = Int64(clamping: value).multipliedReportingOverflow(by: 1_000_000)
             return Nanoseconds(overflow ? .max : span)
         }

@@ -42,36 +42,48 @@ package struct RetryState {
             return nil
         }
         self.policy = policy
-        conditions = policy.conditions
+        var wanted = policy.conditions
         retriesLeft = policy.retriesMax
         backOff = policy.backOffBase
-        if let words = head[.envoyRetryOn] {
-            conditions.formUnion(Self.parse(words, RetryPolicyConfig.Conditions.httpWords))
+        if asks {
+            head.forEachValue(.envoyRetryOn) { words in
+                wanted.formUnion(Self.parse(words, RetryPolicyConfig.Conditions.httpWords))
+            }
+            head.forEachValue(.envoyRetryGRPCOn) { words in
+                wanted.formUnion(Self.parse(words, RetryPolicyConfig.Conditions.grpcWords))
+            }
         }
-        if let words = head[.envoyRetryGRPCOn] {
-            conditions.formUnion(Self.parse(words, RetryPolicyConfig.Conditions.grpcWords))
-        }
+        conditions = wanted
         if !policy.requestHeaders.isEmpty,
             !policy.requestHeaders.contains(where: { $0.matches(head) })
         {
             conditions = []
         }
-        if !conditions.isEmpty,
+        if !conditions.isEmpty, head.occurrences(.envoyMaxRetries) == 1,
             let most = head[.envoyMaxRetries].flatMap({ DecimalNumber.parse($0) })
         {
             retriesLeft = Int(clamping: most)
         }
-        if let codes = head[.envoyRetriableStatusCodes] {
-            extraStatusCodes = codes.split(separator: UInt8(ascii: ",")).compactMap {
-                DecimalNumber.parse(Bytes(rebasing: $0)).map { Int(clamping: $0) }
+        if head.contains(.envoyRetriableStatusCodes) {
+            var codes: [Int] = []
+            head.forEachValue(.envoyRetriableStatusCodes) { list in
+                for code in list.split(separator: UInt8(ascii: ",")) {
+                    guard let code = DecimalNumber.parse(Bytes(rebasing: code)) else { continue }
+                    codes.append(Int(clamping: code))
+                }
             }
+            extraStatusCodes = codes
         }
-        if let names = head[.envoyRetriableHeaderNames] {
-            extraHeaderNames = names.split(separator: UInt8(ascii: ",")).compactMap { name in
-                let text = String(bytes: Bytes(rebasing: name))
-                    .split(whereSeparator: { $0 == " " || $0 == "\t" }).joined()
-                return text.isEmpty ? nil : HeaderName(text)
+        if head.contains(.envoyRetriableHeaderNames) {
+            var names: [HeaderName] = []
+            head.forEachValue(.envoyRetriableHeaderNames) { list in
+                for name in list.split(separator: UInt8(ascii: ",")) {
+                    let text = String(bytes: Bytes(rebasing: name))
+                        .split(whereSeparator: { $0 == " " || $0 == "\t" }).joined()
+                    if !text.isEmpty { names.append(HeaderName(text)) }
+                }
             }
+            extraHeaderNames = names
         }
         Self.removeOverrides(head)
         if conditions.isEmpty { return nil }

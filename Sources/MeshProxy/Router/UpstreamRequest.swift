@@ -32,14 +32,25 @@ package final class UpstreamRequest: PoolWaiter, ClientStreamDelegate, TimerTarg
     private var isRequestBlocked = false
     private var perTryTimer = TimerID.none
     private var idleTimer = TimerID.none
+    private var durationTimer = TimerID.none
     private let idleTimeout: Nanoseconds
+    private let duration: Nanoseconds
 
-    private enum Timer { static let perTry: UInt8 = 0, idle: UInt8 = 1 }
+    private enum Timer { static let perTry: UInt8 = 0, idle: UInt8 = 1, duration: UInt8 = 2 }
 
-    init(_ router: RouterFilter, stream: HTTPStream, idleTimeout: Nanoseconds) {
+    /// - Parameters:
+    ///   - idleTimeout: between two signs of life.
+    ///   - duration: from the attempt's begin to its response's end. Zero is none in both.
+    init(
+        _ router: RouterFilter,
+        stream: HTTPStream,
+        idleTimeout: Nanoseconds,
+        duration: Nanoseconds
+    ) {
         self.router = router
         self.stream = stream
         self.idleTimeout = idleTimeout
+        self.duration = duration
     }
 
     var isReady: Bool { if case .active = state { true } else { false } }
@@ -68,6 +79,7 @@ package final class UpstreamRequest: PoolWaiter, ClientStreamDelegate, TimerTarg
         info.upstreamHandshakeEnd = connection.securedAt
         info.upstreamConnectionID = connection.id
         if idleTimeout > .zero { idleTimer = loop.arm(self, Timer.idle, after: idleTimeout) }
+        if duration > .zero { durationTimer = loop.arm(self, Timer.duration, after: duration) }
         router.attemptReady(self, connection)
     }
 
@@ -218,8 +230,17 @@ package final class UpstreamRequest: PoolWaiter, ClientStreamDelegate, TimerTarg
     // MARK: End
 
     package func timerFired(_ kind: UInt8) {
-        if kind == Timer.perTry { perTryTimer = .none } else { idleTimer = .none }
-        router.attemptTimedOut(self, isIdle: kind == Timer.idle)
+        switch kind {
+        case Timer.perTry:
+            perTryTimer = .none
+            router.attemptTimedOut(self, .perTry)
+        case Timer.idle:
+            idleTimer = .none
+            router.attemptTimedOut(self, .perTryIdle)
+        default:
+            durationTimer = .none
+            router.attemptTimedOut(self, .streamDuration)
+        }
     }
 
     private func restartIdleTimer() {
@@ -232,6 +253,7 @@ package final class UpstreamRequest: PoolWaiter, ClientStreamDelegate, TimerTarg
         state = .ended
         loop.cancel(&perTryTimer)
         loop.cancel(&idleTimer)
+        loop.cancel(&durationTimer)
         // The next attempt may want what this one did not take.
         requestUnblocked()
     }

@@ -278,6 +278,14 @@ DIFFERENCES = [
         envoy="One record per hop", ours="One record", optional=True,
     ),
     Difference(
+        "Requests are not hedged",
+        "`hedge_policy` is refused when the file is read, so that nobody counts on it.",
+        ["overrides/hedge on per-try timeout"],
+        ("upstream*.x-envoy-expected-rq-timeout-ms",),
+        envoy="`x-envoy-hedge-on-per-try-timeout` leaves an attempt running beside the next, which may take the whole timeout",
+        ours="The header does nothing and goes no further; an attempt ends at its timeout",
+    ),
+    Difference(
         "The log of an internal redirect that is not followed",
         "The route and cluster that answered are what the reader of a log looks for.",
         [
