@@ -301,9 +301,16 @@ package protocol ClientCodec: AnyObject {
 
     func openStream(_ delegate: any ClientStreamDelegate) -> any ClientStream
 
+    /// The owner ends the connection, on which nothing is under way: says what the wire has to say.
+    func takeLeave()
+
     func received(_ bytes: Bytes) -> Int
     func receivedEnd()
     func connectionClosed(_ reason: StreamResetReason)
     func outputBlocked()
     func outputUnblocked()
+}
+
+extension ClientCodec {
+    package func takeLeave() {}
 }

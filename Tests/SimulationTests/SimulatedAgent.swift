@@ -13,7 +13,7 @@ final class SimulatedAgent {
     static let address = SocketAddress.ip(IPAddress(ipv4: 0x0A00_0101), port: 10_000)
 
     /// What an agent can be made to speak on both sides.
-    static let wires: [Wire] = [.http1, .framed]
+    static let wires: [Wire] = [.http1, .framed, .http2]
 
     let workers: [Worker]
     let registry: StatsRegistry
@@ -51,7 +51,12 @@ final class SimulatedAgent {
             planner.plan(bootstrap, secrets: secrets, diagnostics: diagnostics),
             "\(diagnostics.errors)"
         )
-        if wire == .framed { plan = Self.framed(plan) }
+        switch wire {
+        case .http1: break
+        case .framed: plan = Self.plan(plan, upstream: FramedClientCodecs(), FramedServerCodecs())
+        // Listeners know HTTP/2 by its preface.
+        case .http2: plan = Self.plan(plan, upstream: HTTP2ClientCodecFactory(HTTP2Settings()), nil)
+        }
         self.plan = plan
         workers = (0..<count).map { [plan] index in
             let worker = Worker(index: index, loop: simulation.makeLoop(), plan: plan)
@@ -76,11 +81,15 @@ final class SimulatedAgent {
         try worker.listen(on: sockets)
     }
 
-    /// The same plan, but both sides speak the second codec.
-    private static func framed(_ plan: AgentPlan) -> AgentPlan {
+    /// The same plan, but other codecs are spoken.
+    private static func plan(
+        _ plan: AgentPlan,
+        upstream: any ClientCodecFactory,
+        _ downstream: (any ServerCodecFactory)?
+    ) -> AgentPlan {
         let clusters = plan.clusters.map { cluster in
             var options = cluster.options
-            options.codecs = UpstreamCodecs(only: FramedClientCodecs())
+            options.codecs = UpstreamCodecs(only: upstream)
             return ClusterPlan(options: options, vitals: cluster.vitals)
         }
         return AgentPlan(
@@ -89,7 +98,7 @@ final class SimulatedAgent {
             workers: plan.workers,
             clusters: clusters,
             downstreamTLS: [:],
-            serverCodecs: FramedServerCodecs()
+            serverCodecs: downstream
         )
     }
 

@@ -141,6 +141,11 @@ package final class HTTP2ClientCodec: HTTP2Codec, ClientCodec {
         owner.closeAfterFlush()
     }
 
+    /// The server hears that no request is to come (RFC 9113 §6.8).
+    package func takeLeave() {
+        if isAlive { writeGoAway(.noError) }
+    }
+
     override func closesWhenEmpty() -> Bool {
         guard isGoingAway else { return false }
         owner.closeAfterFlush()

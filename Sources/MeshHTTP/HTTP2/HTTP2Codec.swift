@@ -400,7 +400,11 @@ package class HTTP2Codec: SinkClient {
     final func write(_ stream: HTTP2Stream, _ header: UnsafePointer<UInt8>, _ count: Int) {
         sink.output.append(Bytes(start: header, count: 9))
         stream.take(count, into: &sink.output)
-        outbound.wrote(count + 9, isControl: false)
+        if isServer {
+            outbound.wrote(count + 9, isControl: false)
+        } else {
+            outbound.wroteUncounted(count + 9)
+        }
         inbound.dataFramesSent &+= 1
     }
 

@@ -124,6 +124,10 @@ struct HTTP2OutboundFrames {
         }
     }
 
+    /// DATA of requests. Its server did not ask for it, and many clients may send it in small pieces to a
+    /// server that reads slowly, so its number is no flood; its bytes are bounded by the watermark.
+    mutating func wroteUncounted(_ bytes: Int) { written &+= UInt64(bytes) }
+
     /// Brings the gauges up to date. Only a blocked output is shown: what the next flush takes along is
     /// no backlog, and nobody would tell us that it has gone.
     mutating func report(_ stats: (any HTTP2Stats)?, isBlocked: Bool) {

@@ -35,6 +35,8 @@ package final class UpstreamConnection {
     private var idleSince: Instant
     private var idleTimer = TimerID.none
     private var durationTimer = TimerID.none
+    /// We have said that it ends; the peer's FIN is the answer.
+    private var isEnding = false
     /// A stream ended early, and the connection ends with it.
     private var hasLostStream = false
     /// Bytes are being delivered to the codec: in HTTP/1 there is room only after it has seen all.
@@ -134,11 +136,14 @@ package final class UpstreamConnection {
     /// Closes when nothing is under way. What a multiplexed connection still has to say is said, and so is
     /// the last of a tunnel's request.
     private func end() {
-        if isMultiplexed || connection?.hasPeerEnded ?? false {
-            connection?.closeAfterFlush()
-        } else {
-            close()
+        guard isMultiplexed else {
+            if connection?.hasPeerEnded ?? false { connection?.closeAfterFlush() } else { close() }
+            return
         }
+        guard !isEnding else { return }
+        isEnding = true
+        codec?.takeLeave()
+        connection?.closeAfterFlush()
     }
 
     private func requestsFinished(_ count: Int) {
@@ -261,7 +266,8 @@ extension UpstreamConnection: ConnectionDelegate {
     }
 
     package func connectionClosed(_ connection: Connection, _ reason: ConnectionCloseReason) {
-        closed(byPeer: UpstreamConnectionAccount.isByPeer(connection, reason), reason)
+        let isByPeer = !isEnding && UpstreamConnectionAccount.isByPeer(connection, reason)
+        closed(byPeer: isByPeer, reason)
     }
 }
 
@@ -327,7 +333,7 @@ extension UpstreamConnection: TimerTarget {
         let idle = isIdle ? pool.loop.now - idleSince : .zero
         if isIdle, idle >= timeout {
             pool.stats.upstreamCxIdleTimeout.add()
-            return close()
+            return drain()
         }
         idleTimer = pool.loop.arm(self, Timer.idle, after: Nanoseconds(timeout.count - idle.count))
     }

@@ -1,10 +1,12 @@
 """Limits of clusters whose connections carry many requests at once: exact, with one worker and with several."""
 
+import socket
 import threading
 import time
 
-from claims.http2_hops import OPTIONS, h2_client, h2_upstream
+from claims.http2_hops import HEAD, OPTIONS, PREFACE, SETTINGS, ending, frame, h2_client, h2_upstream, needs_library
 from harness import upstream as up
+from harness.claim import Skipped
 from harness.client import read
 from harness.envoyfile import bootstrap, cluster, hcm, listener, typed
 from harness.http2 import h2
@@ -106,6 +108,8 @@ def test_max_pending_requests_holds_behind_full_connections(claim):
 
 
 def test_one_connection_serves_the_streams_of_all_workers_in_turn(claim):
+    if claim.flavor.is_envoy:
+        raise Skipped("Envoy always allows one connection per worker")
     server = h2_upstream(claim)
     server.script([up.delay(0.02, up.respond())])
     proxy = claim.start(limited(max_connections=1), concurrency=4)
@@ -143,3 +147,31 @@ def test_a_server_may_lower_its_limit_while_streams_run(claim):
     assert outcomes([client], 8) == (8, 0, []), client.seen
     stats = proxy.stats()
     assert stats["cluster.up.upstream_cx_total"] == 1 and stats["cluster.up.http2.stream_refused_errors"] == 0
+
+
+def test_a_server_hears_goaway_before_an_idle_connection_ends(claim):
+    if claim.flavor.is_envoy:
+        raise Skipped("Envoy closes without a word")
+    needs_library()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        claim.environment.ports["up"] = server.getsockname()[1]
+
+        def idle(e):
+            made = limited()(e)
+            made["static_resources"]["clusters"][0]["typed_extension_protocol_options"][OPTIONS]["common_http_protocol_options"] = {"idle_timeout": "0.2s"}
+            return made
+        proxy = claim.start(idle)
+        client = h2_client(claim)
+        client.send(get("/x"))
+        server.settimeout(5)
+        sock, _ = server.accept()
+        begun = sock.recv(len(PREFACE), socket.MSG_WAITALL)
+        assert begun == PREFACE, begun
+        sock.sendall(frame(SETTINGS) + frame(HEAD, 5, 1, b"\x88"))
+        client.play([read()])
+        assert client.seen["responses"][0].get("line") == "HTTP/2 200", client.seen
+        assert ending(sock) == 0, "no GOAWAY with NO_ERROR before the end"
+        sock.close()
+        assert wait_until(lambda: proxy.stats()["cluster.up.upstream_cx_active"] == 0, 3)
+        stats = proxy.stats()
+        assert (stats["cluster.up.upstream_cx_idle_timeout"], stats["cluster.up.upstream_cx_destroy_local"]) == (1, 1)
