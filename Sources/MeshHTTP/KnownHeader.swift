@@ -11,6 +11,7 @@ package enum KnownHeader: UInt8, CaseIterable, Sendable {
         authorization
     case requestID, forwardedFor, forwardedProto, forwardedHost, forwardedPort, forwardedClientCert
     case envoyExpectedRequestTimeout, envoyAttemptCount, envoyOriginalPath, envoyOriginalHost
+    case envoyOriginalURL
     case envoyExternalAddress, envoyInternal, envoyUpstreamServiceTime, envoyOverloaded
     case envoyRetryOn, envoyRetryGRPCOn, envoyMaxRetries, envoyRetriableStatusCodes
     case envoyRetriableHeaderNames, envoyUpstreamRequestTimeout, envoyUpstreamRequestPerTryTimeout
@@ -68,6 +69,7 @@ package enum KnownHeader: UInt8, CaseIterable, Sendable {
         case .envoyAttemptCount: "x-envoy-attempt-count"
         case .envoyOriginalPath: "x-envoy-original-path"
         case .envoyOriginalHost: "x-envoy-original-host"
+        case .envoyOriginalURL: "x-envoy-original-url"
         case .envoyExternalAddress: "x-envoy-external-address"
         case .envoyInternal: "x-envoy-internal"
         case .envoyUpstreamServiceTime: "x-envoy-upstream-service-time"

@@ -179,7 +179,8 @@ package final class RequestSanitizer {
                 isSecure = false
             }
         }
-        head.set(.forwardedProto, isSecure ? "https" : "http")
+        let scheme: StaticString = isSecure ? "https" : "http"
+        head.set(.forwardedProto, scheme)
     }
 
     /// `:scheme` of HTTP/1 is what `x-forwarded-proto` says, if that is a scheme we know.
@@ -197,8 +198,6 @@ package final class RequestSanitizer {
 
     // MARK: What it may say
 
-    private static let originalURL = HeaderName("x-envoy-original-url")
-
     private func removeInternalHeaders(_ head: HeaderMap, isEdge: Bool) {
         if isEdge {
             head.remove(.envoyDecoratorOperation)
@@ -207,7 +206,7 @@ package final class RequestSanitizer {
             head.remove(.envoyOriginalPath)
             head.remove(.envoyOriginalHost)
         }
-        head.remove(Self.originalURL)
+        head.remove(.envoyOriginalURL)
         head.remove(.envoyRetryOn)
         head.remove(.envoyRetryGRPCOn)
         head.remove(.envoyMaxRetries)

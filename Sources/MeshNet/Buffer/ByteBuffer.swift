@@ -138,10 +138,12 @@ package struct ByteBuffer: ~Copyable {
 
 extension UnsafeRawBufferPointer {
     /// Compares with ASCII text, byte by byte.
+    @inline(__always)
     package func equals(_ text: StaticString) -> Bool {
         equals(UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
     }
 
+    @inline(__always)
     package func equals(_ other: UnsafeRawBufferPointer) -> Bool {
         guard count == other.count else { return false }
         guard let base = baseAddress, let otherBase = other.baseAddress else { return true }

@@ -124,6 +124,7 @@ struct HeaderMutationLevels {
     var isEmpty: Bool { levels.isEmpty }
 
     func apply(to head: HeaderMap, context: () -> FormatContext) {
+        guard !levels.isEmpty else { return }
         for level in levels { level.apply(to: head, context: context) }
     }
 }
