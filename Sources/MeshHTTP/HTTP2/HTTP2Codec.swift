@@ -400,11 +400,7 @@ package class HTTP2Codec: SinkClient {
     final func write(_ stream: HTTP2Stream, _ header: UnsafePointer<UInt8>, _ count: Int) {
         sink.output.append(Bytes(start: header, count: 9))
         stream.take(count, into: &sink.output)
-        if isServer {
-            outbound.wrote(count + 9, isControl: false)
-        } else {
-            outbound.wroteUncounted(count + 9)
-        }
+        outbound.wroteData(count + 9, isServer: isServer)
         inbound.dataFramesSent &+= 1
     }
 

@@ -124,9 +124,11 @@ struct HTTP2OutboundFrames {
         }
     }
 
-    /// DATA of requests. Its server did not ask for it, and many clients may send it in small pieces to a
-    /// server that reads slowly, so its number is no flood; its bytes are bounded by the watermark.
-    mutating func wroteUncounted(_ bytes: Int) { written &+= UInt64(bytes) }
+    /// A request's is not counted. Its server did not ask for it, and many clients may send it in small
+    /// pieces to a server that reads slowly: no flood, and its bytes are bounded by the watermark.
+    mutating func wroteData(_ bytes: Int, isServer: Bool) {
+        if isServer { wrote(bytes, isControl: false) } else { written &+= UInt64(bytes) }
+    }
 
     /// Brings the gauges up to date. Only a blocked output is shown: what the next flush takes along is
     /// no backlog, and nobody would tell us that it has gone.
