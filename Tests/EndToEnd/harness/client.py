@@ -120,13 +120,20 @@ class Client:
         self.seen = {"responses": []}
         self.sent = b""
         self.methods = []
-        self.sock = socket.create_connection(
-            ("127.0.0.1", port), timeout=seconds, source_address=(source, 0) if source else None
-        )
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.port = self.sock.getsockname()[1]
         self.ended = None
-        if tls:
+        self.sock = socket.socket()
+        self.sock.settimeout(seconds)
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if source:
+            self.sock.bind((source, 0))
+        try:
+            self.sock.connect(("127.0.0.1", port))
+        except ConnectionResetError:
+            # Accepted and refused before this side had a look.
+            self.ended = "closed"
+            self.seen["responses"].append({"ended": "closed"})
+        self.port = self.sock.getsockname()[1]
+        if tls and not self.ended:
             try:
                 self.sock = tls.context(certificates).wrap_socket(self.sock, server_hostname=tls.sni)
                 self.seen["tls"] = describe_tls(self.sock)
