@@ -161,8 +161,6 @@ package final class UpstreamConnection {
     /// A request has ended, or there may be more room than before.
     private func settle() {
         guard state == .open else { return }
-        // Others go on beside the one that ended, and the pool knows of the room already.
-        if isAvailable, activeStreams > 0 { return }
         if activeStreams == 0 {
             idleSince = pool.loop.now
             if isDraining { return end() }
