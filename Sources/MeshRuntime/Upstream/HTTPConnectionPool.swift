@@ -31,14 +31,12 @@ package final class HTTPConnectionPool {
     /// In the cluster's list of pools that want a connection slot.
     var isBlocked = false
     private var isDraining = false
-    /// Requests of our own that were served while another worker waited for a slot.
+    /// Requests of our own that began while another worker waited for a slot.
     private var servedBeforeOthers = 0
-    /// A connection is being closed for the sake of another worker.
-    private var isYielding = false
 
     /// Connections begun in one go, whatever the queue's length.
     private static let connectionsPerTurn = 3
-    /// While others wait for a slot, every so many requests a connection is given up to them.
+    /// While other workers wait for a slot, every so many requests a connection is given up to them.
     private static let turnsBeforeOthers = 8
 
     init(
@@ -145,6 +143,10 @@ package final class HTTPConnectionPool {
         guard let stream = connection.begin(delegate, requestsMax: limit) else {
             preconditionFailure("a pool offered a connection that is not ready")
         }
+        if vitals.waiting.contains(otherThan: workerIndex) {
+            servedBeforeOthers += 1
+            if servedBeforeOthers % Self.turnsBeforeOthers == 0 { connection.yieldToOthers() }
+        }
         if !connection.hasRoom { doesNotServe(connection) }
         waiter.poolReady(stream, on: connection)
     }
@@ -194,10 +196,6 @@ package final class HTTPConnectionPool {
     /// The connection has room: for those who wait longest, if any do.
     func isReady(_ connection: UpstreamConnection) {
         while let ticket = queue.first, connection.hasRoom {
-            if vitals.waiting.contains(otherThan: workerIndex) {
-                servedBeforeOthers += 1
-                if servedBeforeOthers % Self.turnsBeforeOthers == 0 { return yield(connection) }
-            }
             leaveQueue(ticket)
             attach(connection, ticket.waiter, ticket.delegate)
             if queue.isEmpty { cluster.unblock(self) }
@@ -209,17 +207,6 @@ package final class HTTPConnectionPool {
         guard !connection.isAvailable else { return }
         connection.isAvailable = true
         available.append(connection)
-    }
-
-    /// Gives the connection's slot to another worker although requests wait here: they queue up again
-    /// behind it.
-    private func yield(_ connection: UpstreamConnection) {
-        // Marked first: whoever has no use for the slot finds us.
-        cluster.block(self)
-        _ = vitals.waiting.add(workerIndex)
-        isYielding = true
-        connection.close()
-        isYielding = false
     }
 
     /// It has no room, for now or for good.
@@ -237,9 +224,14 @@ package final class HTTPConnectionPool {
         all[connection.position].position = connection.position
         all.removeLast()
         if priority == .default { endpoint.vitals.releaseConnection() }
+        if connection.isYielding, !queue.isEmpty {
+            // Marked first: whoever has no use for the slot finds us.
+            cluster.block(self)
+            _ = vitals.waiting.add(workerIndex)
+        }
         cluster.vitals.releaseConnection(
             priority,
-            lastTo: isYielding ? workerIndex : nil
+            lastTo: connection.isYielding ? workerIndex : nil
         )
     }
 
@@ -263,8 +255,9 @@ package final class HTTPConnectionPool {
     }
 
     /// A connection is gone; those who wait may need another.
-    func serveQueue() {
-        if !queue.isEmpty, !isYielding { connectForQueue() }
+    /// - Parameter isYielded: its slot went to another worker, and those who wait here stand behind it.
+    func serveQueue(isYielded: Bool = false) {
+        if !queue.isEmpty, !isYielded { connectForQueue() }
         closeIfDrained()
         forgetIfUnused()
     }

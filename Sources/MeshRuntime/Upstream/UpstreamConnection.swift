@@ -20,6 +20,9 @@ package final class UpstreamConnection {
     private(set) var activeStreams = 0
     /// It takes no further request.
     private(set) var isDraining = false
+    /// It ends for the sake of another worker, which gets its slot, as soon as nothing is under way.
+    private(set) var isYielding = false
+    private var hasTriedToYield = false
     /// Where the pool keeps it, and whether among those with room.
     var position = 0
     var isAvailable = false
@@ -35,6 +38,7 @@ package final class UpstreamConnection {
     private var idleSince: Instant
     private var idleTimer = TimerID.none
     private var durationTimer = TimerID.none
+    private var yieldTimer = TimerID.none
     /// We have said that it ends; the peer's FIN is the answer.
     private var isEnding = false
     /// A stream ended early, and the connection ends with it.
@@ -42,7 +46,10 @@ package final class UpstreamConnection {
     /// Bytes are being delivered to the codec: in HTTP/1 there is room only after it has seen all.
     private var isDelivering = false
 
-    private enum Timer { static let idle: UInt8 = 0, duration: UInt8 = 1 }
+    private enum Timer { static let idle: UInt8 = 0, duration: UInt8 = 1, yield: UInt8 = 2 }
+
+    /// The longest that a connection with requests under way takes no other, to leave its slot.
+    private static let yieldPatience = Nanoseconds.milliseconds(100)
 
     init(pool: HTTPConnectionPool, capacity: Int) {
         self.pool = pool
@@ -93,7 +100,8 @@ package final class UpstreamConnection {
 
     /// Whether another request may begin on it now.
     var hasRoom: Bool {
-        guard state == .open, !isDraining, isMultiplexed || !isDelivering, let codec else {
+        guard state == .open, !isDraining, !isYielding, isMultiplexed || !isDelivering, let codec
+        else {
             return false
         }
         return codec.streamsAvailable > 0
@@ -122,6 +130,18 @@ package final class UpstreamConnection {
         isDraining = true
         pool.doesNotServe(self)
         if isIdle { end() }
+    }
+
+    /// Leaves its slot to another worker once the requests under way have ended. Where one of many lasts,
+    /// that would be nobody's gain: then it serves on.
+    func yieldToOthers() {
+        guard !hasTriedToYield else { return }
+        hasTriedToYield = true
+        isYielding = true
+        pool.doesNotServe(self)
+        if isMultiplexed {
+            yieldTimer = pool.loop.arm(self, Timer.yield, after: Self.yieldPatience)
+        }
     }
 
     /// As ``drain()``, but what is still connecting may serve those who wait for it.
@@ -163,7 +183,7 @@ package final class UpstreamConnection {
         guard state == .open else { return }
         if activeStreams == 0 {
             idleSince = pool.loop.now
-            if isDraining { return end() }
+            if isDraining || isYielding { return end() }
         }
         if hasRoom { pool.isReady(self) }
     }
@@ -177,6 +197,7 @@ package final class UpstreamConnection {
         state = .closed
         pool.loop.cancel(&idleTimer)
         pool.loop.cancel(&durationTimer)
+        pool.loop.cancel(&yieldTimer)
         account.closed(byPeer: byPeer, isBusy: wasBusy)
         if !wasConnecting { pool.stats.upstreamRqPerCx.record(UInt64(requestCount)) }
         pool.hasLost(self)
@@ -186,7 +207,7 @@ package final class UpstreamConnection {
         if wasConnecting {
             pool.connectFailed(self, account.failure(reason))
         } else {
-            pool.serveQueue()
+            pool.serveQueue(isYielded: isYielding)
         }
     }
 }
@@ -322,6 +343,11 @@ extension UpstreamConnection: ClientCodecDelegate {
 
 extension UpstreamConnection: TimerTarget {
     package func timerFired(_ kind: UInt8) {
+        if kind == Timer.yield {
+            yieldTimer = .none
+            isYielding = false
+            return settle()
+        }
         if kind == Timer.duration {
             durationTimer = .none
             pool.stats.upstreamCxMaxDurationReached.add()

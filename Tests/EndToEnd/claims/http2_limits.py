@@ -115,7 +115,9 @@ def test_one_connection_serves_the_streams_of_all_workers_in_turn(claim):
     proxy = claim.start(limited(max_connections=1), concurrency=4)
     clients = flood(claim, 12, 2)
     assert outcomes(clients, 2) == (24, 0, []), "requests were lost over the limit of connections"
-    assert proxy.stats()["cluster.up.upstream_cx_active"] <= 1
+    stats = proxy.stats()
+    assert stats["cluster.up.upstream_cx_active"] <= 1
+    assert stats["cluster.up.upstream_cx_destroy_with_active_rq"] == 0, "a connection was taken from its requests"
 
 
 def test_a_server_may_lower_its_limit_while_streams_run(claim):
