@@ -256,6 +256,7 @@ private final class Onward: ClientCodecDelegate, ClientStreamDelegate, ServerCod
     func requestUnblocked() {}
     func streamEnded(reusable: Bool) {}
     func closeNow() {}
+    func abort() {}
 }
 
 @_cdecl("LLVMFuzzerTestOneInput")
