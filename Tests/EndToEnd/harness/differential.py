@@ -388,6 +388,20 @@ def _summary(result, key, missing):
     return text if len(text) < 300 else text[:300] + "..."
 
 
+def in_order_of(expected, actual):
+    """`actual` with its log records in the order of `expected`'s: workers do not wait for each other to log."""
+    records = list(actual.get("log") or [])
+    wanted = expected.get("log") or []
+    if len(records) != len(wanted) or not all(isinstance(r, dict) for r in [*records, *wanted]):
+        return actual
+    ordered = []
+    for want in wanted:
+        nearest = max(records, key=lambda r: sum(r.get(k) == v for k, v in want.items()))
+        records.remove(nearest)
+        ordered.append(nearest)
+    return {**actual, "log": ordered}
+
+
 def differences(expected, actual):
     """[(path, expected, actual)] of two results."""
     missing = "(absent)"
