@@ -28,8 +28,19 @@ let executable: [LinkerSetting] = [
     ])
 ]
 
-func module(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = []) -> Target {
-    .target(name: name, dependencies: dependencies, exclude: exclude, swiftSettings: swift)
+func module(
+    _ name: String,
+    _ dependencies: [Target.Dependency],
+    path: String? = nil,
+    exclude: [String] = []
+) -> Target {
+    .target(
+        name: name,
+        dependencies: dependencies,
+        path: path,
+        exclude: exclude,
+        swiftSettings: swift
+    )
 }
 
 func tests(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = []) -> Target {
@@ -39,7 +50,8 @@ func tests(_ name: String, _ dependencies: [Target.Dependency], exclude: [String
 let package = Package(
     name: "MeshProxy",
     products: [
-        .executable(name: "MeshProxy", targets: ["MeshProxyMain"])
+        .executable(name: "MeshProxy", targets: ["MeshProxyMain"]),
+        .executable(name: "ztunnel-lite", targets: ["ZtunnelMain"]),
     ],
     targets: [
         // C libraries: shims for macros and packed structs, nothing else.
@@ -72,6 +84,19 @@ let package = Package(
             swiftSettings: strict,
             linkerSettings: executable
         ),
+        module(
+            "Ztunnel",
+            ["CLinux", "MeshNet", "MeshHTTP", "MeshConfig", "MeshRuntime"],
+            path: "Sources/ztunnel-lite",
+            exclude: ["Main"]
+        ),
+        .executableTarget(
+            name: "ZtunnelMain",
+            dependencies: ["Ztunnel"],
+            path: "Sources/ztunnel-lite/Main",
+            swiftSettings: strict,
+            linkerSettings: executable
+        ),
 
         // Test support; no product links it.
         module("MeshSimulation", ["MeshNet", "MeshHTTP"]),
@@ -81,6 +106,7 @@ let package = Package(
         tests("MeshConfigTests", ["MeshConfig"], exclude: ["Fixtures"]),
         tests("MeshRuntimeTests", ["MeshRuntime", "MeshSimulation"]),
         tests("MeshProxyTests", ["MeshProxy", "MeshSimulation"]),
+        tests("ZtunnelTests", ["Ztunnel", "MeshSimulation"]),
         tests("SimulationTests", ["MeshProxy", "MeshSimulation"]),
         tests("HouseTests", []),
     ],

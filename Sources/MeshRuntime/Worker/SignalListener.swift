@@ -3,14 +3,14 @@ import Glibc
 import MeshNet
 
 /// Signals as events of the control loop.
-final class SignalListener: ReadinessHandler {
+package final class SignalListener: ReadinessHandler {
     private let descriptor: Int32
     private let deliver: (Int32) -> Void
     private var registration: EventLoop.Registration?
 
     /// Blocks these signals in the calling thread, which must be done before other threads start, so
     /// that they inherit it.
-    static func block(_ signals: [Int32]) -> sigset_t {
+    package static func block(_ signals: [Int32]) -> sigset_t {
         var set = sigset_t()
         sigemptyset(&set)
         for signal in signals { sigaddset(&set, signal) }
@@ -18,7 +18,7 @@ final class SignalListener: ReadinessHandler {
         return set
     }
 
-    init(
+    package init(
         _ signals: sigset_t,
         loop: EventLoop,
         _ deliver: @escaping (Int32) -> Void
@@ -30,7 +30,7 @@ final class SignalListener: ReadinessHandler {
         registration = try loop.register(self, for: Socket(descriptor: descriptor))
     }
 
-    func becameReady(_ readiness: Readiness) {
+    package func becameReady(_ readiness: Readiness) {
         var info = signalfd_siginfo()
         let size = MemoryLayout<signalfd_siginfo>.size
         while read(descriptor, &info, size) == size { deliver(Int32(info.ssi_signo)) }

@@ -1,0 +1,8 @@
+import Ztunnel
+
+@main
+enum Main {
+    static func main() {
+        ZtunnelRunner.run(CommandLine.arguments)
+    }
+}
