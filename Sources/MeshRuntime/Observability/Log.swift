@@ -37,8 +37,8 @@ package enum LogComponent: UInt8, CaseIterable, Sendable {
     ]
 }
 
-/// The application log: one line per event on standard error, in Envoy's form
-/// `[date time][thread][level][component] message`.
+/// The application log: one line per event, on standard error in Envoy's form unless
+/// ``redirect(to:_:)`` says otherwise.
 ///
 /// Any thread may write; a line is one system call. What a level leaves out costs one relaxed load.
 package final class Log: Sendable {
@@ -48,6 +48,7 @@ package final class Log: Sendable {
     private let sink: Mutex<Sink>
 
     private struct Sink {
+        var style = LogStyle.envoy
         var clock: @Sendable () -> WallTime
         var output: @Sendable (Bytes) -> Void
     }
@@ -64,6 +65,14 @@ package final class Log: Sendable {
     /// Gives the log its clock. To be called once, early.
     package func start(clock: @escaping @Sendable () -> WallTime) {
         sink.withLock { $0.clock = clock }
+    }
+
+    /// Has lines in another form go elsewhere. `output` is called from any thread.
+    package func redirect(to style: LogStyle, _ output: @escaping @Sendable (Bytes) -> Void) {
+        sink.withLock {
+            $0.style = style
+            $0.output = output
+        }
     }
 
     package func setLevel(_ level: LogLevel) {
@@ -107,8 +116,26 @@ package final class Log: Sendable {
     private func write(_ level: LogLevel, _ component: LogComponent, _ message: String) {
         let sink = sink.withLock { $0 }
         var line = ByteBuffer()
+        switch sink.style {
+        case .envoy: Self.appendEnvoyLine(to: &line, level, component, message, sink.clock())
+        case .istio, .istioJSON:
+            var istio = IstioLogLine(isJSON: sink.style == .istioJSON)
+            istio.begin(&line, level, component.name, message: message, at: sink.clock())
+            istio.end(&line)
+        }
+        sink.output(line.bytes)
+    }
+
+    /// `[date time][thread][level][component] message`
+    private static func appendEnvoyLine(
+        to line: inout ByteBuffer,
+        _ level: LogLevel,
+        _ component: LogComponent,
+        _ message: String,
+        _ time: WallTime
+    ) {
         line.append(byte: UInt8(ascii: "["))
-        Self.dateFormat.append(sink.clock(), to: &line)
+        dateFormat.append(time, to: &line)
         line.append("][" as StaticString)
         line.append(decimal: Int(clinux_thread_id()))
         line.append("][" as StaticString)
@@ -119,7 +146,6 @@ package final class Log: Sendable {
         // A peer's text must not look like a line of ours.
         for byte in message.utf8 { line.append(byte: byte < 0x20 ? UInt8(ascii: " ") : byte) }
         line.append(byte: UInt8(ascii: "\n"))
-        sink.output(line.bytes)
     }
 
     private static let dateFormat = TimeFormat(parts: [
@@ -130,6 +156,11 @@ package final class Log: Sendable {
     /// A line that cannot be written is lost: there is nowhere to say so.
     package static func writeToStandardError(_ line: Bytes) {
         _ = try? SystemLogFiles().write(line, to: 2)
+    }
+
+    /// The same for standard output.
+    package static func writeToStandardOutput(_ line: Bytes) {
+        _ = try? SystemLogFiles().write(line, to: 1)
     }
 }
 

@@ -132,8 +132,10 @@ package final class LogFile: Sendable {
         descriptor = Mutex(initial)
     }
 
-    /// Hands over complete lines. Returns false where they were dropped: too much is waiting.
-    fileprivate func submit(_ lines: Bytes) -> Bool {
+    /// Hands over complete lines, from any thread. Returns false where they were dropped: too much is
+    /// waiting.
+    @discardableResult
+    package func submit(_ lines: Bytes) -> Bool {
         let isTaken = waiting.withLock { waiting in
             guard waiting.buffer.count + lines.count <= Self.waitingBytesMax else { return false }
             waiting.buffer.append(lines)
