@@ -31,6 +31,7 @@ package final class SimulatedSystem: System {
 
     package func now() -> Instant { network.clock.now }
     package func wallClock() -> WallTime { network.clock.wall }
+    package var sharedWallClock: (@Sendable () -> WallTime)? { network.clock.sharedWall }
 
     package func fill(random buffer: UnsafeMutableRawBufferPointer) {
         for at in buffer.indices { buffer[at] = UInt8.random(in: .min ... .max, using: &entropy) }

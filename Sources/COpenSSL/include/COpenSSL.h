@@ -55,6 +55,11 @@ static inline unsigned long copenssl_verify_crl_all(void) {
 }
 static inline unsigned long copenssl_verify_any_time(void) { return X509_V_FLAG_NO_CHECK_TIME; }
 
+/// Judges dates by the given second since 1970 instead of the system's clock.
+static inline void copenssl_verify_at(X509_STORE_CTX *store, long seconds) {
+    X509_STORE_CTX_set_time(store, 0, (time_t)seconds);
+}
+
 // Connections.
 static inline int copenssl_set_server_name(SSL *ssl, const char *name) {
     return (int)SSL_set_tlsext_host_name(ssl, name);
@@ -107,6 +112,10 @@ static inline X509_INFO *copenssl_info_at(const STACK_OF(X509_INFO) *stack, int 
 static inline void copenssl_infos_free(STACK_OF(X509_INFO) *stack) {
     sk_X509_INFO_pop_free(stack, X509_INFO_free);
 }
+static inline int copenssl_revoked_count(STACK_OF(X509_REVOKED) *stack) { return sk_X509_REVOKED_num(stack); }
+static inline X509_REVOKED *copenssl_revoked_at(STACK_OF(X509_REVOKED) *stack, int index) {
+    return sk_X509_REVOKED_value(stack, index);
+}
 static inline STACK_OF(X509_NAME) *copenssl_names_new(void) { return sk_X509_NAME_new_null(); }
 static inline int copenssl_names_push(STACK_OF(X509_NAME) *stack, const X509_NAME *name) {
     X509_NAME *copy = X509_NAME_dup(name);
@@ -133,6 +142,36 @@ static inline int copenssl_name_at(
     *data = ASN1_STRING_get0_data(text);
     *length = ASN1_STRING_length(text);
     return name->type;
+}
+
+// Making certificates.
+/// Adds an extension by OpenSSL's notation; `issuer` is asked by those that depend on it.
+static inline int copenssl_add_extension(X509 *subject, X509 *issuer, int nid, const char *value) {
+    X509V3_CTX context;
+    X509V3_set_ctx_nodb(&context);
+    X509V3_set_ctx(&context, issuer, subject, NULL, NULL, 0);
+    X509_EXTENSION *extension = X509V3_EXT_conf_nid(NULL, &context, nid, value);
+    int added = extension != NULL && X509_add_ext(subject, extension, -1);
+    X509_EXTENSION_free(extension);
+    return added;
+}
+/// Adds one URI as the critical subject alternative name: bytes, so that no notation can be smuggled in.
+static inline int copenssl_add_uri_name(X509 *subject, const char *uri, int length) {
+    GENERAL_NAMES *names = GENERAL_NAMES_new();
+    GENERAL_NAME *name = GENERAL_NAME_new();
+    ASN1_IA5STRING *text = ASN1_IA5STRING_new();
+    int added = names != NULL && name != NULL && text != NULL && ASN1_STRING_set(text, uri, length);
+    if (added) {
+        GENERAL_NAME_set0_value(name, GEN_URI, text);
+        text = NULL;
+        added = sk_GENERAL_NAME_push(names, name) > 0;
+        if (added) name = NULL;
+        added = added && X509_add1_ext_i2d(subject, NID_subject_alt_name, names, 1, X509V3_ADD_DEFAULT) == 1;
+    }
+    ASN1_IA5STRING_free(text);
+    GENERAL_NAME_free(name);
+    GENERAL_NAMES_free(names);
+    return added;
 }
 
 #endif

@@ -6,6 +6,9 @@ package protocol System: AnyObject {
     /// Monotonic time.
     func now() -> Instant
     func wallClock() -> WallTime
+    /// ``wallClock()`` for other threads, where it is not the system's; nil where libraries that read the
+    /// clock themselves are right.
+    var sharedWallClock: (@Sendable () -> WallTime)? { get }
     /// Fills the buffer with unpredictable bytes.
     func fill(random buffer: UnsafeMutableRawBufferPointer)
 
@@ -38,6 +41,10 @@ package protocol System: AnyObject {
     /// Returns how many events were written to `events`.
     func poll(for timeout: Nanoseconds?, into events: UnsafeMutableBufferPointer<ReadyEvent>) -> Int
     var waker: any Waker { get }
+}
+
+extension System {
+    package var sharedWallClock: (@Sendable () -> WallTime)? { nil }
 }
 
 /// Ends a ``System/poll(for:into:)`` from another thread.

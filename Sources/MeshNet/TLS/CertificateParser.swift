@@ -39,7 +39,8 @@ enum CertificateParser {
                 ? pem : textFromBIO { bio in chain.forEach { PEM_write_bio_X509(bio, $0) } },
             chainSerials: whole.map(serial),
             chainSHA256: whole.map { hexadecimal(fingerprint($0)) },
-            chainSHA1: whole.map(sha1)
+            chainSHA1: whole.map(sha1),
+            chainNotAfter: whole.map { time(X509_get0_notAfter($0)) }.min()
         )
     }
 
@@ -110,10 +111,13 @@ enum CertificateParser {
         return WallTime(nanoseconds: overflow ? .max : Int64(nanoseconds))
     }
 
-    private static func serial(_ certificate: OpaquePointer) -> String {
-        guard let number = ASN1_INTEGER_to_BN(X509_get0_serialNumber(certificate), nil) else {
-            return ""
-        }
+    static func serial(_ certificate: OpaquePointer) -> String {
+        text(X509_get0_serialNumber(certificate))
+    }
+
+    /// Lower-case hexadecimal.
+    static func text(_ integer: UnsafePointer<ASN1_INTEGER>?) -> String {
+        guard let number = ASN1_INTEGER_to_BN(integer, nil) else { return "" }
         defer { BN_free(number) }
         guard let text = BN_bn2hex(number) else { return "" }
         defer { CRYPTO_free(text, nil, 0) }

@@ -89,7 +89,7 @@ struct TLSCertificateSelector: Sendable {
         return curves
     }
 
-    private static func clientHelloExtension(_ ssl: OpaquePointer, _ type: UInt32) -> [UInt8] {
+    static func clientHelloExtension(_ ssl: OpaquePointer, _ type: UInt32) -> [UInt8] {
         var data: UnsafePointer<UInt8>?
         var count = 0
         guard SSL_client_hello_get0_ext(ssl, type, &data, &count) == 1 else { return [] }

@@ -23,6 +23,8 @@ package final class CertificateInfo: Sendable {
     package let chainSerials: [String]
     package let chainSHA256: [String]
     package let chainSHA1: [String]
+    /// The earliest end of validity in the chain as the peer sent it.
+    package let chainNotAfter: WallTime
 
     package init(
         uriSANs: [String] = [],
@@ -40,7 +42,8 @@ package final class CertificateInfo: Sendable {
         chainPEM: String = "",
         chainSerials: [String] = [],
         chainSHA256: [String] = [],
-        chainSHA1: [String] = []
+        chainSHA1: [String] = [],
+        chainNotAfter: WallTime? = nil
     ) {
         self.uriSANs = uriSANs
         self.dnsSANs = dnsSANs
@@ -58,6 +61,7 @@ package final class CertificateInfo: Sendable {
         self.chainSerials = chainSerials
         self.chainSHA256 = chainSHA256
         self.chainSHA1 = chainSHA1
+        self.chainNotAfter = chainNotAfter ?? notAfter
     }
 }
 
@@ -80,6 +84,14 @@ package final class TLSConnectionInfo: Sendable {
     package let isPeerVerified: Bool
     /// Our own certificate.
     package let local: CertificateInfo?
+    /// The earliest end of validity in the peer's chain, the root it was verified by included. Without
+    /// a peer's certificate: the end of time.
+    package let peerValidUntil: WallTime
+
+    /// Until when both sides' certificates are good: a connection should not outlive it.
+    package var validUntil: WallTime {
+        min(peerValidUntil, local?.chainNotAfter ?? peerValidUntil)
+    }
 
     package init(
         version: String = "TLSv1.3",
@@ -90,7 +102,8 @@ package final class TLSConnectionInfo: Sendable {
         isResumed: Bool = false,
         peer: CertificateInfo? = nil,
         isPeerVerified: Bool = false,
-        local: CertificateInfo? = nil
+        local: CertificateInfo? = nil,
+        peerValidUntil: WallTime? = nil
     ) {
         self.version = version
         self.cipher = cipher
@@ -101,5 +114,7 @@ package final class TLSConnectionInfo: Sendable {
         self.peer = peer
         self.isPeerVerified = isPeerVerified
         self.local = local
+        self.peerValidUntil =
+            peerValidUntil ?? peer?.chainNotAfter ?? WallTime(nanoseconds: .max)
     }
 }

@@ -23,6 +23,7 @@ package final class TLSContext: @unchecked Sendable {
     let verifiesChains: Bool
     let hasRevocationLists: Bool
     let validatesServerName: Bool
+    let requiresALPN: Bool
     let versionsText: String
     let ciphersText: String
     let curvesText: String
@@ -46,7 +47,8 @@ package final class TLSContext: @unchecked Sendable {
         self.certificates = certificates
         self.base = base
         trust = settings.trust
-        verifiesChains = !(settings.trust?.authorities.isEmpty ?? true)
+        verifiesChains = settings.trust?.hasAuthorities ?? false
+        requiresALPN = settings.requiresALPN
         hasRevocationLists = builder.hasRevocationLists
         validatesServerName = settings.validatesServerName
         versionsText = builder.versionsText
@@ -174,19 +176,59 @@ package final class TLSContext: @unchecked Sendable {
                 me
             )
         }
-        if selector != nil {
+        if selector != nil || requiresALPN {
             SSL_CTX_set_client_hello_cb(
                 context,
-                { ssl, _, context in
+                { ssl, alert, context in
                     guard let context, let ssl else { return SSL_CLIENT_HELLO_ERROR }
                     let owner = Unmanaged<TLSContext>.fromOpaque(context).takeUnretainedValue()
                     owner.selector?.select(ssl)
-                    return SSL_CLIENT_HELLO_SUCCESS
+                    guard owner.requiresALPN, let session = TLSSession.of(ssl),
+                        let failure = owner.protocolFailure(ssl)
+                    else { return SSL_CLIENT_HELLO_SUCCESS }
+                    session.verifyFailure = failure
+                    alert?.pointee = Int32(SSL_AD_NO_APPLICATION_PROTOCOL)
+                    return SSL_CLIENT_HELLO_ERROR
                 },
                 me
             )
         }
         ticketKeys?.install(on: context)
+    }
+
+    /// Why a ClientHello's protocols will not do; nil where one of them will (RFC 7301 §3.2).
+    private func protocolFailure(_ ssl: OpaquePointer) -> TLSFailure? {
+        let offer = TLSCertificateSelector.clientHelloExtension(
+            ssl,
+            UInt32(TLSEXT_TYPE_application_layer_protocol_negotiation)
+        ).dropFirst(2)
+        let fits = Array(offer).withUnsafeBytes { selectProtocol($0) != nil }
+        if fits { return nil }
+        var failure = noProtocolFailure
+        if !offer.isEmpty { failure.got = "ALPN [\(Self.protocolNames(offer))]" }
+        return failure
+    }
+
+    var noProtocolFailure: TLSFailure {
+        TLSFailure(
+            stage: .negotiation,
+            refuser: .local,
+            reason: "no common application protocol",
+            wanted: "ALPN [\(Self.protocolNames(alpn[...]))]",
+            got: "no ALPN",
+            envoyText: "no application protocol"
+        )
+    }
+
+    /// Of a list in RFC 7301's form.
+    private static func protocolNames(_ wire: ArraySlice<UInt8>) -> String {
+        var names: [String] = []
+        var rest = wire
+        while let length = rest.popFirst(), rest.count >= Int(length) {
+            names.append(String(decoding: rest.prefix(Int(length)), as: UTF8.self))
+            rest = rest.dropFirst(Int(length))
+        }
+        return names.joined(separator: ", ")
     }
 
     /// The offered protocol that we prefer most; nil without overlap. Points into `offer`.

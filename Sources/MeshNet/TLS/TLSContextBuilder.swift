@@ -67,11 +67,13 @@ struct TLSContextBuilder {
     var wantedText: String {
         guard let trust = settings.trust else { return "any certificate" }
         var parts: [String] = []
-        if !trust.authorities.isEmpty {
+        if trust.hasAuthorities {
             let names = authorities.map { "\"\($0.subject)\"" }.joined(separator: ", ")
-            parts.append("a chain to \(names) (\(trust.authoritiesPath))")
+            let path = trust.sharedAuthorities?.path ?? trust.authoritiesPath
+            parts.append("a chain to \(names) (\(path))")
         }
         if !trust.names.isEmpty { parts.append(trust.names.wantedText) }
+        if let rule = trust.nameRule { parts.append(rule.text) }
         for hash in trust.certificateHashes { parts.append("SHA-256 \(hexadecimal(hash))") }
         for hash in trust.publicKeyHashes {
             parts.append("public key SHA-256 \(hexadecimal(hash))")
@@ -106,8 +108,13 @@ struct TLSContextBuilder {
     ]
 
     /// AES-128 first: it is the cheapest of the three on hardware with AES instructions.
-    private static let suites13 =
+    private static let defaultSuites13 =
         "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
+
+    private var suites13Text: String {
+        settings.suites13.isEmpty
+            ? Self.defaultSuites13 : settings.suites13.joined(separator: ":")
+    }
 
     private var prefersGroupsByClient = false
 
@@ -201,7 +208,12 @@ struct TLSContextBuilder {
             if !settings.issuesTickets { options |= copenssl_op_no_ticket() }
         }
         SSL_CTX_set_options(context, options)
-        SSL_CTX_set_ciphersuites(context, Self.suites13)
+        if SSL_CTX_set_ciphersuites(context, suites13Text) != 1, problems.isEmpty {
+            problem(
+                "common_tls_context.tls_params.cipher_suites",
+                "\(suites13Text): \(takeOpenSSLReason())"
+            )
+        }
         if SSL_CTX_set_cipher_list(context, ciphersText) != 1, problems.isEmpty {
             problem(
                 "common_tls_context.tls_params.cipher_suites",
@@ -250,7 +262,7 @@ struct TLSContextBuilder {
         if let store { _ = copenssl_ctx_use_store(context, store) }
         var mode = SSL_VERIFY_NONE
         if let trust = settings.trust {
-            if !trust.authorities.isEmpty || trust.acceptsUntrusted { mode = SSL_VERIFY_PEER }
+            if trust.hasAuthorities || trust.acceptsUntrusted { mode = SSL_VERIFY_PEER }
             if trust.demandsCertificate {
                 mode = SSL_VERIFY_PEER
                 if !trust.acceptsUntrusted { mode |= SSL_VERIFY_FAIL_IF_NO_PEER_CERT }
@@ -276,6 +288,11 @@ struct TLSContextBuilder {
     // MARK: Trust
 
     private mutating func makeStore() -> OpaquePointer? {
+        if let shared = settings.trust?.sharedAuthorities {
+            authorities = shared.infos
+            X509_STORE_up_ref(shared.store)
+            return shared.store
+        }
         guard let trust = settings.trust, let store = X509_STORE_new() else {
             if settings.validatesServerName {
                 problem("auto_sni_san_validation", "needs a validation context with trusted_ca")

@@ -9,6 +9,8 @@ package struct TLSFailure: Error, Sendable, Equatable {
         case chain = "certificate verification"
         /// `fail_verify_san`.
         case name = "subject alternative name"
+        /// `fail_verify_error`; only where a ``RevocationRegister`` is asked.
+        case revoked = "certificate revoked"
         /// `fail_verify_cert_hash`.
         case hash = "certificate hash"
         /// `connection_error`, as in Envoy, where the TLS library refuses before verification is told.

@@ -19,13 +19,20 @@ final class TLSPeerCache: Sendable {
     final class Expiry: @unchecked Sendable {
         // Immutable after init.
         private let time: UnsafeMutablePointer<ASN1_TIME>?
+        let wall: WallTime
 
-        init(_ time: UnsafePointer<ASN1_TIME>?) { self.time = ASN1_STRING_dup(time) }
+        init(_ time: UnsafePointer<ASN1_TIME>?) {
+            self.time = ASN1_STRING_dup(time)
+            wall = CertificateParser.time(time)
+        }
 
         deinit { ASN1_STRING_free(time) }
 
-        /// Without a time it counts as past. OpenSSL reads the clock.
-        var isPast: Bool { time == nil || X509_cmp_current_time(time) <= 0 }
+        /// Without a time it counts as past. OpenSSL reads the clock where there is no other.
+        func isPast(by clock: (@Sendable () -> WallTime)?) -> Bool {
+            if let clock { return time == nil || wall <= clock() }
+            return time == nil || X509_cmp_current_time(time) <= 0
+        }
     }
 
     /// Peers remembered. A mesh sidecar meets tens; a gateway's strangers must not fill memory.

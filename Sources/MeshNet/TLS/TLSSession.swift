@@ -17,6 +17,8 @@ package final class TLSSession: SecureTransport {
     /// Filled by the verifier during the handshake.
     var peer: CertificateInfo?
     var isPeerVerified = false
+    /// The earliest end of validity in the verified chain.
+    var peerValidUntil: WallTime?
     var verifyFailure: TLSFailure?
     /// What the peer would have been refused for, had we not been told to accept it all the same
     /// (envoy: ACCEPT_UNTRUSTED).
@@ -35,17 +37,20 @@ package final class TLSSession: SecureTransport {
     }
 
     /// `serverName` is sent as SNI. With `peerName` the peer's certificate must carry that name,
-    /// whatever the context's own matchers say (envoy: auto_san_validation). `usualALPN` is offered where
-    /// the context names no protocols.
+    /// whatever the context's own matchers say (envoy: auto_san_validation); with `identities` one of
+    /// these URIs. `usualALPN` is offered where the context names no protocols.
     package init(
         client context: TLSContext,
         serverName: String? = nil,
         peerName: String? = nil,
+        identities: [String]? = nil,
         usualALPN: [String] = []
     ) {
         self.context = context
         self.serverName = serverName ?? ""
-        if let peerName {
+        if let identities {
+            nameOverride = .uris(identities)
+        } else if let peerName {
             nameOverride = .any(peerName)
         } else if context.validatesServerName, let serverName, !serverName.isEmpty {
             nameOverride = .dns(serverName)
@@ -214,6 +219,10 @@ package final class TLSSession: SecureTransport {
         ERR_clear_error()
         let result = SSL_do_handshake(ssl)
         if result == 1 {
+            if context.requiresALPN, alpn.count == 0 {
+                verifyFailure = context.noProtocolFailure
+                return fail(during: .negotiation)
+            }
             status = .established
             if SSL_session_reused(ssl) == 1 { adoptResumedPeer() }
             return
@@ -291,7 +300,8 @@ package final class TLSSession: SecureTransport {
             isResumed: SSL_session_reused(ssl) == 1,
             peer: peer,
             isPeerVerified: isPeerVerified,
-            local: context.localInfo(SSL_get_certificate(ssl))
+            local: context.localInfo(SSL_get_certificate(ssl)),
+            peerValidUntil: peerValidUntil
         )
     }
 }
@@ -302,10 +312,13 @@ enum TLSPeerName {
     case dns(String)
     /// A name of any kind.
     case any(String)
+    /// One of these URIs.
+    case uris([String])
 
     var name: String {
         switch self {
         case .dns(let name), .any(let name): name
+        case .uris(let names): names.joined(separator: ",")
         }
     }
 }

@@ -22,6 +22,8 @@ package struct TLSSettings: Sendable {
     package var maxVersion: TLSVersion
     /// TLS 1.2 and older, BoringSSL's notation; empty for the default list.
     package var cipherSuites: [String] = []
+    /// TLS 1.3, RFC 8446 §B.4 names, most preferred first; empty for the default list.
+    package var suites13: [String] = []
     /// Empty for X25519, then P-256.
     package var curves: [String] = []
     /// RFC 8446 §4.2.3 names; empty for the library's default.
@@ -30,6 +32,8 @@ package struct TLSSettings: Sendable {
     package var trust: TLSTrust?
     /// Most preferred first. A server picks by its own order; without overlap no protocol is agreed.
     package var alpn: [String] = []
+    /// Whether a handshake without a common protocol fails.
+    package var requiresALPN = false
 
     // Server.
     package var requireClientCertificate = false
@@ -62,8 +66,8 @@ package struct TLSSettings: Sendable {
     package var digest: [UInt8] {
         var digest = SHA256Digest()
         digest.update(
-            field: "\(role) \(minVersion) \(maxVersion) \(cipherSuites) \(curves) "
-                + "\(signatureAlgorithms) \(alpn) \(requireClientCertificate) "
+            field: "\(role) \(minVersion) \(maxVersion) \(cipherSuites) \(suites13) \(curves) "
+                + "\(signatureAlgorithms) \(alpn) \(requiresALPN) \(requireClientCertificate) "
                 + "\(preferClientCiphers) \(fullScanOnNameMismatch) \(issuesTickets) "
                 + "\(keepsSessions) \(sessionSeconds ?? -1) \(sessionScope) \(maxSessionKeys) "
                 + "\(validatesServerName)"
@@ -114,6 +118,8 @@ package struct TLSTrust: Sendable {
     /// PEM: certificates, and revocation lists if any.
     package var authorities: [UInt8] = []
     package var authoritiesPath = "<inline>"
+    /// In place of ``authorities``: read once, shared by many contexts.
+    package var sharedAuthorities: TLSAuthorities?
     /// The secret's name; empty for a context in place.
     package var name = ""
     /// PEM: revocation lists.
@@ -124,6 +130,12 @@ package struct TLSTrust: Sendable {
     package var publicKeyHashes: [[UInt8]] = []
     /// The peer must have a name that one of these accepts. Empty: any name.
     package var names: [TLSNameMatcher] = []
+    /// Asked after ``names``, of every name at once.
+    package var nameRule: TLSNameRule?
+    /// Whose certificates were revoked, asked in every handshake; it may change while contexts live.
+    package var revocation: RevocationRegister?
+    /// The time by which certificates are judged; nil: the library reads the system's clock.
+    package var clock: (@Sendable () -> WallTime)?
     package var acceptsUntrusted = false
     package var allowsExpired = false
     package var checksOnlyLeafRevocation = false
@@ -137,21 +149,37 @@ package struct TLSTrust: Sendable {
     /// Adds everything that decides whom we trust.
     func update(_ digest: inout SHA256Digest) {
         digest.update(field: "trust \(authoritiesPath)")
-        digest.update(field: authorities)
+        digest.update(field: sharedAuthorities?.pem ?? authorities)
         digest.update(field: revocationLists)
         for hash in certificateHashes { digest.update(field: hash) }
         digest.update(field: "public keys")
         for hash in publicKeyHashes { digest.update(field: hash) }
         for name in names { digest.update(field: name.text) }
+        if let nameRule { digest.update(field: "rule \(nameRule.text)") }
         digest.update(
             field: "\(acceptsUntrusted) \(allowsExpired) \(checksOnlyLeafRevocation) "
                 + "\(hidesAuthorities) \(maxDepth ?? -1)"
         )
     }
 
+    var hasAuthorities: Bool { !authorities.isEmpty || sharedAuthorities != nil }
+
     /// Whether a peer without certificate is refused by what is asked of its certificate.
     var demandsCertificate: Bool {
-        !names.isEmpty || !certificateHashes.isEmpty || !publicKeyHashes.isEmpty
+        nameRule != nil || !names.isEmpty || !certificateHashes.isEmpty || !publicKeyHashes.isEmpty
+    }
+}
+
+/// Accepts or refuses a peer by all names of its certificate.
+package struct TLSNameRule: Sendable {
+    /// What is wanted, in words. Equal text means equal behaviour.
+    package var text: String
+    /// Why the certificate's names will not do; nil where they will.
+    package var refusal: @Sendable (CertificateInfo) -> String?
+
+    package init(text: String, refusal: @escaping @Sendable (CertificateInfo) -> String?) {
+        self.text = text
+        self.refusal = refusal
     }
 }
 

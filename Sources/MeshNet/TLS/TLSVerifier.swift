@@ -29,10 +29,14 @@ extension TLSSession {
         let trust = context.trust
         var chainFailure: TLSFailure?
         if context.verifiesChains {
-            if let verified = entry.verified, !verified.isPast {
+            if let clock = trust?.clock { copenssl_verify_at(store, Int(clock().seconds)) }
+            if let verified = entry.verified, !verified.isPast(by: trust?.clock) {
                 X509_STORE_CTX_set_error(store, X509_V_OK)
+                peerValidUntil = verified.wall
             } else if X509_verify_cert(store) == 1 {
-                entry.verified = context.hasRevocationLists ? nil : earliestEnd(store)
+                let end = earliestEnd(store)
+                peerValidUntil = end?.wall
+                entry.verified = context.hasRevocationLists ? nil : end
             } else {
                 entry.verified = nil
                 chainFailure = chainProblem(store, entry.info)
@@ -58,6 +62,11 @@ extension TLSSession {
         }
         if let chainFailure {
             verifyFailure = chainFailure
+            return false
+        }
+        if trust?.revocation?.current.contains(entry.info) == true {
+            verifyFailure = revokedFailure(entry.info)
+            X509_STORE_CTX_set_error(store, X509_V_ERR_CERT_REVOKED)
             return false
         }
         if let failure = policyProblem(entry.info, leaf) {
@@ -136,6 +145,18 @@ extension TLSSession {
         )
     }
 
+    private func revokedFailure(_ peer: CertificateInfo) -> TLSFailure {
+        TLSFailure(
+            stage: .revoked,
+            refuser: .local,
+            reason: "a revocation list has the peer's certificate, or its issuer's",
+            wanted: peerContext.wantedText,
+            got: "serial \(peer.chainSerials.joined(separator: ", ")) \(peer.identityText)",
+            envoyText: "verify cert failed: X509_verify_cert: certificate verification error at "
+                + "depth 0: certificate revoked"
+        )
+    }
+
     /// Names and hashes.
     private func policyProblem(
         _ peer: CertificateInfo,
@@ -187,7 +208,20 @@ extension TLSSession {
                 return nil
             }
             wanted = "the DNS name \"\(name)\" (the server name sent)"
+        case .uris(let identities):
+            if peer.uriSANs.contains(where: identities.contains) { return nil }
+            return identityFailure(
+                "identity verification error: peer did not present the expected SAN "
+                    + "(\(identities.joined(separator: ","))), got "
+                    + peer.uriSANs.joined(separator: ","),
+                peer,
+                wanted: identities.joined(separator: " or ")
+            )
         case nil:
+            if let rule = peerContext.trust?.nameRule {
+                guard let reason = rule.refusal(peer) else { return nil }
+                return identityFailure(reason, peer, wanted: rule.text)
+            }
             guard let names = peerContext.trust?.names, !names.isEmpty else { return nil }
             if names.contains(where: { $0.matches(peer) }) { return nil }
             wanted = names.wantedText
@@ -199,6 +233,21 @@ extension TLSSession {
             wanted: wanted,
             got: peer.identityText,
             envoyText: "verify cert failed: SAN matcher, certificate SANs are [\(got)]"
+        )
+    }
+
+    private func identityFailure(
+        _ reason: String,
+        _ peer: CertificateInfo,
+        wanted: String
+    ) -> TLSFailure {
+        TLSFailure(
+            stage: .name,
+            refuser: .local,
+            reason: reason,
+            wanted: wanted,
+            got: peer.identityText,
+            envoyText: reason
         )
     }
 

@@ -31,7 +31,7 @@ package final class TLSHandshakeStats {
     package func failed(_ failure: TLSFailure?) {
         switch failure?.stage {
         case .noCertificate: stats.failVerifyNoCert.add()
-        case .chain: stats.failVerifyError.add()
+        case .chain, .revoked: stats.failVerifyError.add()
         case .name: stats.failVerifySan.add()
         case .hash: stats.failVerifyCertHash.add()
         case .usage, .negotiation, .record: stats.connectionError.add()

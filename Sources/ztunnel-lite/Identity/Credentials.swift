@@ -1,0 +1,93 @@
+import MeshNet
+
+/// What a workload proves itself with, and whom it believes: one identity's certificate in both roles.
+/// Immutable; shared by all workers.
+package final class Credentials: Sendable {
+    package let identity: SPIFFEID
+    /// For connections that come in: any identity of our trust domain is let through.
+    package let server: TLSContext
+    /// For connections that go out: each names the identities that it expects, see
+    /// ``MeshNet/TLSSession/init(client:identities:)``.
+    package let client: TLSContext
+    /// The leaf, with the chain that is presented.
+    package let certificate: CertificateInfo
+    /// The roots that peers are verified against.
+    package let authorities: TLSAuthorities
+
+    /// When the leaf expires.
+    package var notAfter: WallTime { certificate.notAfter }
+    /// When the first certificate of the chain expires.
+    package var validUntil: WallTime { certificate.chainNotAfter }
+
+    /// Fails where certificate and key do not fit, or the certificate is for somebody else.
+    init(
+        _ identity: SPIFFEID,
+        _ source: TLSCertificateSource,
+        trust: MeshTrust
+    ) throws(IdentityError) {
+        do throws(TLSSettingsError) {
+            server = try TLSContext(trust.serverSettings(source, of: identity))
+            client = try TLSContext(trust.clientSettings(source))
+        } catch {
+            throw IdentityError(
+                subject: source.path,
+                reason: error.problems.map { "\($0.name): \($0.message)" }.joined(separator: "; "),
+                check: "the certificate chain (leaf first) and the key that belongs to it"
+            )
+        }
+        guard let leaf = server.chains.first?.first else {
+            throw IdentityError(subject: source.path, reason: "no certificate in it", check: "")
+        }
+        guard leaf.uriSANs.contains(identity.description) else {
+            throw IdentityError(
+                subject: source.path,
+                reason: "is not for \(identity); it has [\(leaf.uriSANs.joined(separator: ", "))]",
+                check: "that the certificate's URI name is the workload's identity"
+            )
+        }
+        self.identity = identity
+        certificate = leaf
+        authorities = trust.authorities
+    }
+}
+
+extension TLSSettingsError.Problem {
+    /// The last part of the field: what is before it names Envoy's messages.
+    fileprivate var name: String { String(field.split(separator: ".").last ?? "") }
+}
+
+/// All credentials of a moment, as workers get them.
+package struct IdentitySnapshot: Sendable {
+    package var credentials: [SPIFFEID: Credentials]
+    /// Connections whose peer is in here must end; handshakes ask by themselves.
+    package var revoked: RevokedCertificates
+
+    package init(
+        credentials: [SPIFFEID: Credentials] = [:],
+        revoked: RevokedCertificates = .none
+    ) {
+        self.credentials = credentials
+        self.revoked = revoked
+    }
+}
+
+/// Why an identity has no certificate, or keeps its old one; for people.
+package struct IdentityError: Error, Equatable, Sendable {
+    /// A file or an identity.
+    package var subject: String
+    package var reason: String
+    /// What to look at; may be empty.
+    package var check: String
+
+    package init(subject: String, reason: String, check: String) {
+        self.subject = subject
+        self.reason = reason
+        self.check = check
+    }
+}
+
+extension IdentityError: CustomStringConvertible {
+    package var description: String {
+        "\(subject): \(reason)" + (check.isEmpty ? "" : "; check \(check)")
+    }
+}
