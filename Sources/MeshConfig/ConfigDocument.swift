@@ -1,12 +1,17 @@
 /// The text of a configuration file: YAML if its name ends in .yaml or .yml, JSON otherwise.
 package enum ConfigDocument {
     /// The root object; nil after a syntax error. The caller decodes it and calls its `finish()`.
+    ///
+    /// - Parameter variantTags: tags of YAML that name a variant: `!Exact a` is `{"Exact": "a"}`.
     package static func parse(
         _ text: [UInt8],
         fileName: String,
+        variantTags: Set<String> = [],
         diagnostics: ConfigDiagnostics
     ) -> ConfigObject? {
-        node(text, fileName, diagnostics).map { ConfigObject($0, diagnostics: diagnostics) }
+        node(text, fileName, diagnostics, variantTags).map {
+            ConfigObject($0, diagnostics: diagnostics)
+        }
     }
 
     /// The document as a plain value; nil after a syntax error.
@@ -17,11 +22,12 @@ package enum ConfigDocument {
     private static func node(
         _ text: [UInt8],
         _ fileName: String,
-        _ diagnostics: ConfigDiagnostics
+        _ diagnostics: ConfigDiagnostics,
+        _ variantTags: Set<String> = []
     ) -> ConfigNode? {
         let isYAML = fileName.hasSuffix(".yaml") || fileName.hasSuffix(".yml")
         return isYAML
-            ? YAMLParser.parse(text, diagnostics: diagnostics)
+            ? YAMLParser.parse(text, variantTags: variantTags, diagnostics: diagnostics)
             : JSONParser.parse(text, diagnostics: diagnostics)
     }
 

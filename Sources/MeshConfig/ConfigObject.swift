@@ -192,6 +192,9 @@ package final class ConfigObject {
         return nodes.filter { !$0.isNull }
     }
 
+    /// What is written, in file order. Nothing of it counts as read.
+    var writtenMembers: [ConfigNode.Member] { members }
+
     /// No field is written, not even a null.
     package var isEmpty: Bool { members.isEmpty }
 

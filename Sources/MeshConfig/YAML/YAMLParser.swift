@@ -35,14 +35,20 @@ package struct YAMLParser: ~Copyable {
     /// libyaml keeps pointers into it: it must not move.
     private let parser: UnsafeMutablePointer<yaml_parser_t>
     private let limits: Limits
+    /// `!Exact a` is `{"Exact": "a"}`.
+    private let variantTags: Set<String>
     private let diagnostics: ConfigDiagnostics
     private var anchors: [String: Anchor] = [:]
     private var values = 0
 
     /// The document in `text`, or nil after a syntax error, which `diagnostics` then holds.
+    ///
+    /// - Parameter variantTags: tags, with their `!`, that make of a value an object with one member,
+    ///   named as the tag. A variant without a value has an empty list.
     package static func parse(
         _ text: [UInt8],
         limits: Limits = Limits(),
+        variantTags: Set<String> = [],
         diagnostics: ConfigDiagnostics
     ) -> ConfigNode? {
         guard text.count <= limits.bytes else {
@@ -53,7 +59,8 @@ package struct YAMLParser: ~Copyable {
             return nil
         }
         return text.withUnsafeBufferPointer { bytes -> ConfigNode? in
-            guard var parser = YAMLParser(bytes, limits, diagnostics) else {
+            guard var parser = YAMLParser(bytes, limits, variantTags, diagnostics)
+            else {
                 diagnostics.error("no memory for a YAML parser", at: .start)
                 return nil
             }
@@ -69,6 +76,7 @@ package struct YAMLParser: ~Copyable {
     private init?(
         _ bytes: UnsafeBufferPointer<UInt8>,
         _ limits: Limits,
+        _ variantTags: Set<String>,
         _ diagnostics: ConfigDiagnostics
     ) {
         let parser = UnsafeMutablePointer<yaml_parser_t>.allocate(capacity: 1)
@@ -80,6 +88,7 @@ package struct YAMLParser: ~Copyable {
         yaml_parser_set_input_string(parser, bytes.baseAddress, bytes.count)
         self.parser = parser
         self.limits = limits
+        self.variantTags = variantTags
         self.diagnostics = diagnostics
     }
 
@@ -103,6 +112,13 @@ package struct YAMLParser: ~Copyable {
         let position: ConfigPosition
         var anchor: String?
         var tag: String?
+
+        /// The variant that its tag names, which is then gone.
+        mutating func takeVariant(_ known: Set<String>) -> String? {
+            guard let tag, known.contains(tag) else { return nil }
+            self.tag = nil
+            return String(tag.dropFirst())
+        }
     }
 
     private mutating func next() throws(SyntaxError) -> Event {
@@ -204,7 +220,9 @@ package struct YAMLParser: ~Copyable {
         if case .alias(let name) = event.kind { return try expand(name, event) }
         let before = values
         try count(1, event)
-        let node: ConfigNode
+        var event = event
+        let variant = event.takeVariant(variantTags)
+        var node: ConfigNode
         switch event.kind {
         case .scalar(let text, let isPlain):
             node = ConfigNode(try scalar(text, isPlain, event), at: event.position)
@@ -217,10 +235,19 @@ package struct YAMLParser: ~Copyable {
         default:
             throw SyntaxError(position: event.position, message: "expected a value")
         }
+        if let variant { node = Self.variant(variant, of: node) }
         if let anchor = event.anchor {
             anchors[anchor] = Anchor(node: node, values: values - before)
         }
         return node
+    }
+
+    private static func variant(_ name: String, of node: ConfigNode) -> ConfigNode {
+        let value = node.isNull ? ConfigNode(.list([]), at: node.position) : node
+        return ConfigNode(
+            .object([.init(key: name, keyPosition: node.position, node: value)]),
+            at: node.position
+        )
     }
 
     /// An anchor is known once its value is complete: a value cannot contain itself.

@@ -1,0 +1,145 @@
+import MeshConfig
+import MeshNet
+
+/// What the agent knows of the mesh, ready to be asked. Immutable: workers share it, the control thread
+/// replaces it as a whole. Lookups do not depend on the size of the mesh.
+package final class MeshState: Sendable {
+    /// In file order.
+    package let workloads: [Workload]
+    /// In file order.
+    package let services: [Service]
+    /// Our own: addresses mean something in it alone.
+    package let network: String
+
+    let workloadsByAddress: [IPAddress: Int32]
+    let workloadsByName: [WorkloadName: Int32]
+    let workloadsByUID: [String: Int32]
+    let servicesByAddress: IndexByKey<IPAddress>
+    let servicesByHostname: IndexByKey<String>
+    /// Longest prefixes first.
+    let servicesByRange: [(range: CIDR, service: Int32)]
+    /// By a workload's place in ``workloads``.
+    let policySets: [PolicySet]
+
+    /// Of those who run as `serviceAccount`, the one named `name`.
+    struct WorkloadName: Hashable {
+        let name: String
+        let namespace: String
+        let serviceAccount: String
+    }
+
+    package static let empty = MeshState(ZtunnelConfig(), network: "")
+
+    /// Control thread; proportional to the size of the mesh.
+    package init(_ config: ZtunnelConfig, network: String) {
+        let builder = MeshStateBuilder(config, network: network)
+        self.network = network
+        workloads = builder.workloads
+        services = builder.services
+        workloadsByAddress = builder.workloadsByAddress
+        workloadsByName = builder.workloadsByName
+        workloadsByUID = builder.workloadsByUID
+        servicesByAddress = builder.servicesByAddress
+        servicesByHostname = builder.servicesByHostname
+        servicesByRange = builder.servicesByRange
+        policySets = builder.policySets
+    }
+
+    // MARK: Lookups
+
+    /// In our own network.
+    package func workload(at address: IPAddress) -> Workload? {
+        workloadsByAddress[address].map { workloads[Int($0)] }
+    }
+
+    /// As `PROXY_WORKLOAD_INFO` names it.
+    package func workload(
+        named name: String,
+        namespace: String,
+        serviceAccount: String
+    ) -> Workload? {
+        workloadsByName[
+            WorkloadName(name: name, namespace: namespace, serviceAccount: serviceAccount)
+        ].map { workloads[Int($0)] }
+    }
+
+    /// What has become of `workload`, which may be of an earlier state; nil if it is gone.
+    package func current(_ workload: Workload) -> Workload? {
+        if workloads.indices.contains(workload.index), workloads[workload.index] === workload {
+            return workload
+        }
+        if !workload.uid.isEmpty {
+            return workloadsByUID[workload.uid].map { workloads[Int($0)] }
+        }
+        return self.workload(
+            named: workload.name,
+            namespace: workload.namespace,
+            serviceAccount: workload.serviceAccount
+        )
+    }
+
+    /// By VIP in our network, a single one before a range.
+    package func service(at address: IPAddress) -> Service? {
+        service(at: address, for: "") ?? service(covering: address, for: "")
+    }
+
+    /// Where several services have this hostname, the canonical one, else the first.
+    package func service(hostname: String) -> Service? { service(hostname: hostname, for: "") }
+
+    /// Of services with one VIP, that of namespace `namespace` comes first.
+    func service(at address: IPAddress, for namespace: String) -> Service? {
+        best(servicesByAddress[address], for: namespace)
+    }
+
+    func service(hostname: String, for namespace: String) -> Service? {
+        best(servicesByHostname[hostname], for: namespace)
+    }
+
+    /// By the longest prefix.
+    func service(covering address: IPAddress, for namespace: String) -> Service? {
+        guard let first = servicesByRange.firstIndex(where: { $0.range.contains(address) })
+        else { return nil }
+        let length = servicesByRange[first].range.prefixLength
+        let candidates = servicesByRange[first...]
+            .prefix { $0.range.prefixLength == length }
+            .filter { $0.range.contains(address) }
+            .map(\.service)
+        return best(candidates, for: namespace)
+    }
+
+    private func best<C: Collection>(_ candidates: C, for namespace: String) -> Service?
+    where C.Element == Int32 {
+        guard let first = candidates.first else { return nil }
+        if candidates.count == 1 { return services[Int(first)] }
+        let place =
+            candidates.first { services[Int($0)].namespace == namespace }
+            ?? candidates.first { services[Int($0)].isCanonical } ?? first
+        return services[Int(place)]
+    }
+
+    /// The same object for the same workload; that of its successor for one of an earlier state; empty
+    /// for one that is gone.
+    package func policies(for workload: Workload) -> PolicySet {
+        current(workload).map { policySets[$0.index] } ?? .empty
+    }
+}
+
+/// Places by key, where a key mostly has one.
+struct IndexByKey<Key: Hashable & Sendable>: Sendable {
+    private var single: [Key: Int32] = [:]
+    private var several: [Key: [Int32]] = [:]
+
+    mutating func insert(_ place: Int32, for key: Key) {
+        if several[key] != nil {
+            several[key]?.append(place)
+        } else if let other = single.updateValue(place, forKey: key) {
+            several[key] = [other, place]
+        }
+    }
+
+    /// In the order in which they were inserted.
+    subscript(key: Key) -> [Int32] {
+        guard let place = single[key] else { return [] }
+        return several.isEmpty ? [place] : several[key] ?? [place]
+    }
+}
