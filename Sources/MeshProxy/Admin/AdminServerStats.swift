@@ -2,7 +2,7 @@ import MeshNet
 import MeshRuntime
 
 /// What the administration port counts of itself, by event (envoy: `listener.admin.`, `http.admin.`).
-final class AdminServerStats {
+final class AdminServerStats: ControlServerAccounts {
     private let listener: ListenerStats
     private let thread: ListenerWorkerStats
     private let http: HTTPConnectionManagerStats
@@ -26,7 +26,6 @@ final class AdminServerStats {
         http.downstreamCxHttp1Active.add()
     }
 
-    /// - Parameter hasRequest: one was under way.
     func connectionClosed(byUs: Bool, hasRequest: Bool, age: Nanoseconds) {
         let milliseconds = UInt64(max(0, age.milliseconds))
         listener.downstreamCxDestroy.add()
@@ -44,7 +43,6 @@ final class AdminServerStats {
             .add()
     }
 
-    /// Bytes that have passed since the last call.
     func transferred(received: UInt64, sent: UInt64) {
         http.downstreamCxRxBytesTotal.add(received)
         http.downstreamCxTxBytesTotal.add(sent)

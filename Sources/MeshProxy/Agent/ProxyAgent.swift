@@ -23,7 +23,7 @@ package final class ProxyAgent: TimerTarget {
     let contexts: TLSContextAccounts
     private var signals: SignalListener?
     private var discovery: DNSDiscovery?
-    private var admin: AdminServer?
+    private var admin: ControlServer?
     private(set) var gauges: ServerGauges?
     package private(set) var listening: [ListeningAddress] = []
     private var drainTimer = TimerID.none
@@ -197,14 +197,16 @@ package final class ProxyAgent: TimerTarget {
     private func startAdmin() throws(AgentError) {
         guard let config = plan.bootstrap.admin, let address = config.address else { return }
         do throws(SystemError) {
-            admin = try AdminServer(
+            let stats = WorkerStats(
+                plan.process.registry,
+                index: plan.process.registry.controlIndex
+            )
+            admin = try ControlServer(
                 address,
                 loop: loop,
-                admin: Admin(adminState(configuration, config)),
-                stats: WorkerStats(
-                    plan.process.registry,
-                    index: plan.process.registry.controlIndex
-                )
+                responder: Admin(adminState(configuration, config)),
+                accounts: AdminServerStats(stats),
+                name: "envoy"
             )
         } catch {
             throw AgentError("admin failed: \(address): \(error.reason); is the address in use?")

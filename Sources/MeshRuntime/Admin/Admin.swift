@@ -3,13 +3,17 @@ import MeshNet
 
 /// The administration server's answers, without its sockets (envoy: the admin interface).
 /// Belongs to the control thread.
-package final class Admin {
+package final class Admin: ControlResponder {
     let state: AdminState
     private let prometheus: StatsPrometheus
 
     package init(_ state: AdminState) {
         self.state = state
         prometheus = StatsPrometheus(state.stats.options.tags)
+    }
+
+    package func respond(to request: AdminRequest, _ reply: ControlReply) {
+        reply.send(respond(to: request))
     }
 
     struct Endpoint {

@@ -10,16 +10,20 @@ package struct AdminRequest: Sendable {
     package let body: [UInt8]
     /// Empty where the request has none.
     package let contentType: String
+    /// Empty where the request has none.
+    package let accept: String
 
     package init(
         method: String,
         target: String,
         body: [UInt8] = [],
-        contentType: String = ""
+        contentType: String = "",
+        accept: String = ""
     ) {
         self.method = method
         self.body = body
         self.contentType = contentType
+        self.accept = accept
         let halves = target.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
         path = String(halves[0])
         query =

@@ -1,33 +1,56 @@
 import MeshHTTP
 import MeshNet
-import MeshRuntime
 
-/// The admin port: HTTP/1.1 on the control thread's loop, so that an expensive answer stalls no traffic.
-final class AdminServer: ListenerDelegate {
+/// Answers the requests of a ``ControlServer``.
+package protocol ControlResponder: AnyObject {
+    /// To be answered with ``ControlReply/send(_:)``, now or later on the control thread.
+    func respond(to request: AdminRequest, _ reply: ControlReply)
+}
+
+/// Counts what passes a ``ControlServer``.
+package protocol ControlServerAccounts: AnyObject {
+    func connectionOpened()
+    /// - Parameter hasRequest: one was under way.
+    func connectionClosed(byUs: Bool, hasRequest: Bool, age: Nanoseconds)
+    /// Bytes that have passed since the last call.
+    func transferred(received: UInt64, sent: UInt64)
+    func requestBegan()
+    func responseBegan(_ status: Int)
+    func requestEnded(took: Nanoseconds, isReset: Bool)
+}
+
+/// A port for people and scrapers: HTTP/1.1 on the control thread's loop, so that an expensive answer
+/// stalls no traffic.
+package final class ControlServer: ListenerDelegate {
     private let loop: EventLoop
-    private let admin: Admin
+    private let responder: any ControlResponder
     private let headers = HeaderMapPool()
-    fileprivate let stats: AdminServerStats
+    fileprivate let accounts: (any ControlServerAccounts)?
+    /// The value of `server`; nil sends none.
+    fileprivate let name: StaticString?
     private var listener: Listener?
     private var date = DateHeader()
-    let address: SocketAddress
+    /// With the port the kernel chose, where 0 was asked for.
+    package let address: SocketAddress
 
-    /// The admin answers people and scrapers; where there are more connections than this, the one that
-    /// has been silent longest gives way, so that nobody can occupy the port.
+    /// Where there are more connections than this, the one that has been silent longest gives way, so
+    /// that nobody can occupy the port.
     private static let connectionsMax = 256
     /// The one silent longest comes first.
     private var connections: [Connection] = []
 
-    /// - Parameter stats: the control thread's.
-    init(
+    /// Listens at once. Throws what the system says, e.g. that the address is in use.
+    package init(
         _ address: SocketAddress,
         loop: EventLoop,
-        admin: Admin,
-        stats: WorkerStats
+        responder: any ControlResponder,
+        accounts: (any ControlServerAccounts)? = nil,
+        name: StaticString? = nil
     ) throws(SystemError) {
         self.loop = loop
-        self.stats = AdminServerStats(stats)
-        self.admin = admin
+        self.accounts = accounts
+        self.responder = responder
+        self.name = name
         var options = ListenOptions()
         options.reusePort = false
         let socket = try loop.system.listen(on: address, options: options)
@@ -35,9 +58,9 @@ final class AdminServer: ListenerDelegate {
         listener = try Listener(socket: socket, loop: loop, delegate: self)
     }
 
-    func accepted(_ socket: Socket, from address: SocketAddress) {
+    package func accepted(_ socket: Socket, from address: SocketAddress) {
         if connections.count >= Self.connectionsMax { connections.first?.close() }
-        let served = AdminConnection(self, headers)
+        let served = ControlConnection(self, headers)
         let connection = Connection(accepted: socket, loop: loop, secure: nil, delegate: served)
         connections.append(connection)
         do throws(SystemError) { try connection.start() } catch { forget(connection) }
@@ -56,12 +79,12 @@ final class AdminServer: ListenerDelegate {
         connections.append(connection)
     }
 
-    func acceptExhausted(_ error: SystemError) {
+    package func acceptExhausted(_ error: SystemError) {
         Log.shared.warning(.admin, "accept failed: \(error.reason)")
     }
 
-    fileprivate func respond(to request: AdminRequest) -> AdminResponse {
-        admin.respond(to: request)
+    fileprivate func respond(to request: AdminRequest, _ reply: ControlReply) {
+        responder.respond(to: request, reply)
     }
 
     fileprivate func appendDate(to head: HeaderMap) {
@@ -69,9 +92,9 @@ final class AdminServer: ListenerDelegate {
     }
 }
 
-/// One connection to the admin port.
-private final class AdminConnection: ConnectionDelegate, ServerCodecDelegate {
-    private let server: AdminServer
+/// One connection to the port.
+private final class ControlConnection: ConnectionDelegate, ServerCodecDelegate {
+    private let server: ControlServer
     private let headers: HeaderMapPool
     private var codec: HTTP1ServerCodec?
     private var connection: Connection?
@@ -80,7 +103,7 @@ private final class AdminConnection: ConnectionDelegate, ServerCodecDelegate {
     private var peerHasEnded = false
     private var counted: (received: UInt64, sent: UInt64) = (0, 0)
 
-    init(_ server: AdminServer, _ headers: HeaderMapPool) {
+    init(_ server: ControlServer, _ headers: HeaderMapPool) {
         self.server = server
         self.headers = headers
         start = server.now
@@ -88,7 +111,7 @@ private final class AdminConnection: ConnectionDelegate, ServerCodecDelegate {
 
     func connectionEstablished(_ connection: Connection) {
         self.connection = connection
-        server.stats.connectionOpened()
+        server.accounts?.connectionOpened()
         codec = HTTP1ServerCodec(
             sink: connection,
             delegate: self,
@@ -119,7 +142,7 @@ private final class AdminConnection: ConnectionDelegate, ServerCodecDelegate {
             countBytes()
             var isLocal = false
             if case .local = reason { isLocal = !peerHasEnded }
-            server.stats.connectionClosed(
+            server.accounts?.connectionClosed(
                 byUs: isLocal,
                 hasRequest: hasRequest,
                 age: server.now - start
@@ -131,19 +154,19 @@ private final class AdminConnection: ConnectionDelegate, ServerCodecDelegate {
 
     func openStream(_ stream: any ServerStream) -> any ServerStreamDelegate {
         requests += 1
-        server.stats.requestBegan()
-        return AdminStream(server, self, stream, headers)
+        server.accounts?.requestBegan()
+        return ControlReply(server, self, stream, headers)
     }
 
     func requestEnded(_ start: Instant, isReset: Bool) {
         requests -= 1
-        server.stats.requestEnded(took: server.now - start, isReset: isReset)
+        server.accounts?.requestEnded(took: server.now - start, isReset: isReset)
         countBytes()
     }
 
     private func countBytes() {
         guard let connection else { return }
-        server.stats.transferred(
+        server.accounts?.transferred(
             received: connection.bytesReceived &- counted.received,
             sent: connection.bytesSent &- counted.sent
         )
@@ -153,25 +176,26 @@ private final class AdminConnection: ConnectionDelegate, ServerCodecDelegate {
     func closeAfterFlush() { connection?.closeAfterFlush() }
 }
 
-/// One request to the admin port: collected whole, answered whole.
-private final class AdminStream: ServerStreamDelegate {
-    private let server: AdminServer
-    private let connection: AdminConnection
+/// One request to the port: collected whole, answered whole.
+package final class ControlReply: ServerStreamDelegate {
+    private let server: ControlServer
+    private let connection: ControlConnection
     private let start: Instant
     private let wire: any ServerStream
     private let headers: HeaderMapPool
     private var method = ""
     private var target = ""
     private var contentType = ""
+    private var accept = ""
     private var body: [UInt8] = []
     private var isAnswered = false
 
     /// Largest request body: a request to explain is a few KiB.
     private static let bodyBytesMax = 1 << 20
 
-    init(
-        _ server: AdminServer,
-        _ connection: AdminConnection,
+    fileprivate init(
+        _ server: ControlServer,
+        _ connection: ControlConnection,
         _ wire: any ServerStream,
         _ headers: HeaderMapPool
     ) {
@@ -182,14 +206,15 @@ private final class AdminStream: ServerStreamDelegate {
         self.headers = headers
     }
 
-    func requestHead(_ head: HeaderMap, endStream: Bool) {
+    package func requestHead(_ head: HeaderMap, endStream: Bool) {
         method = head.string(.method) ?? ""
         target = head.string(.path) ?? ""
         contentType = head.string(.contentType) ?? ""
+        accept = head.string(.accept) ?? ""
         if endStream { answer() }
     }
 
-    func requestData(_ bytes: Bytes, endStream: Bool) {
+    package func requestData(_ bytes: Bytes, endStream: Bool) {
         guard !isAnswered else { return }
         guard body.count + bytes.count <= Self.bodyBytesMax else {
             wire.closeAfterResponse()
@@ -199,9 +224,9 @@ private final class AdminStream: ServerStreamDelegate {
         if endStream { answer() }
     }
 
-    func requestTrailers(_ trailers: HeaderMap) { answer() }
+    package func requestTrailers(_ trailers: HeaderMap) { answer() }
 
-    func requestInvalid(_ error: CodecError) {
+    package func requestInvalid(_ error: CodecError) {
         wire.closeAfterResponse()
         send(AdminResponse(status: error.status, error.body.description))
     }
@@ -212,12 +237,14 @@ private final class AdminStream: ServerStreamDelegate {
             method: method,
             target: target,
             body: body,
-            contentType: contentType
+            contentType: contentType,
+            accept: accept
         )
-        send(server.respond(to: request))
+        server.respond(to: request, self)
     }
 
-    private func send(_ response: consuming AdminResponse) {
+    /// Answers. Only the first answer counts, and none that comes after the client has left.
+    package func send(_ response: consuming AdminResponse) {
         guard !isAnswered else { return }
         isAnswered = true
         let taken = headers.take()
@@ -228,8 +255,8 @@ private final class AdminStream: ServerStreamDelegate {
             head.append(HeaderName(name.description), value.description)
         }
         server.appendDate(to: head)
-        head.append(.server, "envoy")
-        server.stats.responseBegan(response.status)
+        if let name = server.name { head.append(.server, name.description) }
+        server.accounts?.responseBegan(response.status)
         let hasBody = !response.body.isEmpty && method != "HEAD"
         head.append(.contentLength, "\(response.body.count)")
         wire.sendHead(head, endStream: !hasBody)
@@ -237,12 +264,12 @@ private final class AdminStream: ServerStreamDelegate {
         headers.give(taken)
     }
 
-    func requestReset(_ reason: StreamResetReason) {
+    package func requestReset(_ reason: StreamResetReason) {
         isAnswered = true
         connection.requestEnded(start, isReset: true)
     }
 
-    func responseSent() { connection.requestEnded(start, isReset: false) }
-    func responseBlocked() {}
-    func responseUnblocked() {}
+    package func responseSent() { connection.requestEnded(start, isReset: false) }
+    package func responseBlocked() {}
+    package func responseUnblocked() {}
 }
