@@ -1,0 +1,167 @@
+import MeshNet
+import Synchronization
+
+/// The `istio_tcp_*` metrics of all workers.
+///
+/// A worker asks here for its cells when it meets labels that it does not know, which takes a lock; it
+/// counts without one. A scrape sums the cells of all workers.
+///
+/// The number of series has a limit, since a peer's `baggage` and a long file can name any number of
+/// workloads: beyond it connections count as of unknown peers, and ``folded`` says how many did.
+/// A series whose workload has left the file leaves too, once it has been idle for a while; see
+/// ``sweep(now:isKnown:)``.
+package final class TrafficMetrics: Sendable {
+    /// About 2 KiB each in memory and in the text of each family.
+    package static let seriesMax = 8192
+
+    /// The least that a series of a workload that is gone stays: three times what a Prometheus server
+    /// looks back for a value (5 minutes), so that its last value has long been taken and, should the
+    /// workload return, the series begins anew behind a gap, which `rate()` reads as a restart.
+    static let idleMin = Nanoseconds.seconds(15 * 60)
+
+    private let seriesMax: Int
+    private let state = Mutex(State())
+
+    struct Series {
+        let labels: TrafficLabels
+        /// The text before and after the value of `response_flags`.
+        let before: [UInt8]
+        let after: [UInt8]
+        /// One for each worker that has met the labels.
+        var workers: [(worker: Int, cells: TrafficCells)] = []
+        /// What the last sweep saw, and since when it is so.
+        fileprivate var seen: TrafficCells.Totals?
+        fileprivate var idleSince = Instant(nanoseconds: 0)
+
+        init(_ labels: TrafficLabels) {
+            self.labels = labels
+            (before, after) = labels.text
+        }
+    }
+
+    fileprivate struct State {
+        var series: [Series] = []
+        /// Indices into ``series``.
+        var indices: [TrafficLabels: Int] = [:]
+        /// Series of unknown peers that stand for others; they are not counted against the limit.
+        var foldedSeries = 0
+        var workers: [WorkerCounts] = []
+    }
+
+    package init(seriesMax: Int = TrafficMetrics.seriesMax) { self.seriesMax = seriesMax }
+
+    // MARK: Workers
+
+    /// Gives a worker its number and its counts of what has no labels of peers.
+    func addWorker() -> (number: Int, counts: WorkerCounts) {
+        let counts = WorkerCounts()
+        let number = state.withLock { state in
+            state.workers.append(counts)
+            return state.workers.count - 1
+        }
+        return (number, counts)
+    }
+
+    /// A worker's cells for these labels, or for unknown peers where there are too many series.
+    func cells(
+        _ labels: TrafficLabels,
+        worker: Int
+    ) -> (cells: TrafficCells, isFolded: Bool) {
+        state.withLock { state in
+            if let known = state.indices[labels] {
+                return (state.cells(known, worker: worker), false)
+            }
+            guard state.series.count - state.foldedSeries < seriesMax else {
+                let folded = TrafficLabels(
+                    unknownPeers: labels.direction,
+                    isMutualTLS: labels.isMutualTLS
+                )
+                if let known = state.indices[folded] {
+                    return (state.cells(known, worker: worker), true)
+                }
+                state.foldedSeries += 1
+                return (state.cells(state.add(folded), worker: worker), true)
+            }
+            return (state.cells(state.add(labels), worker: worker), false)
+        }
+    }
+
+    // MARK: The control thread
+
+    /// All series at this moment, in the order they came. Their cells are read later, without the lock.
+    var series: [Series] { state.withLock { $0.series } }
+
+    /// The sum of what has no labels of peers.
+    var counts: WorkerCounts.Totals { WorkerCounts.Totals(state.withLock { $0.workers }) }
+
+    /// Lets go of series that no open connection uses, that have not changed for ``idleMin`` and one
+    /// of whose peers is known no more. To be called at each scrape, behind it: a series has then been
+    /// shown with its last value at least once before it leaves.
+    ///
+    /// - Parameter isKnown: whether the file still names a workload.
+    func sweep(now: Instant, isKnown: (_ namespace: String, _ workload: String) -> Bool) {
+        state.withLock { state in
+            var kept: [Series] = []
+            kept.reserveCapacity(state.series.count)
+            for series in state.series {
+                var series = series
+                let totals = TrafficCells.Totals(series.workers.map(\.cells))
+                if series.seen != totals {
+                    series.seen = totals
+                    series.idleSince = now
+                } else if now - series.idleSince >= Self.idleMin,
+                    !series.labels.peersAreKnown(isKnown),
+                    series.retire()
+                {
+                    continue
+                }
+                kept.append(series)
+            }
+            let hasChanged = kept.count != state.series.count
+            state.series = kept
+            if hasChanged { state.index() }
+        }
+    }
+}
+
+extension TrafficMetrics.State {
+    fileprivate mutating func add(_ labels: TrafficLabels) -> Int {
+        series.append(TrafficMetrics.Series(labels))
+        indices[labels] = series.count - 1
+        return series.count - 1
+    }
+
+    fileprivate mutating func cells(_ index: Int, worker: Int) -> TrafficCells {
+        if let known = series[index].workers.first(where: { $0.worker == worker }) {
+            return known.cells
+        }
+        let cells = TrafficCells()
+        series[index].workers.append((worker, cells))
+        return cells
+    }
+
+    fileprivate mutating func index() {
+        indices.removeAll(keepingCapacity: true)
+        for (index, series) in series.enumerated() { indices[series.labels] = index }
+    }
+}
+
+extension TrafficMetrics.Series {
+    /// False, and nothing has happened, where a worker uses it again or still.
+    fileprivate func retire() -> Bool {
+        for worker in workers { worker.cells.retire(true) }
+        let totals = TrafficCells.Totals(workers.map(\.cells))
+        if totals == seen, totals.isIdle { return true }
+        for worker in workers { worker.cells.retire(false) }
+        return false
+    }
+}
+
+extension TrafficLabels {
+    /// An unknown peer never becomes less known.
+    fileprivate func peersAreKnown(_ isKnown: (String, String) -> Bool) -> Bool {
+        [source, destination].allSatisfy { peer in
+            peer.workload.isEmpty || isKnown(peer.namespace, peer.workload)
+        }
+    }
+}
