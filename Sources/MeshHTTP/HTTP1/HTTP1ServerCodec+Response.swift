@@ -152,7 +152,7 @@ extension HTTP1ServerCodec {
 
 extension HeaderMap {
     /// `:status` as a number; nil where there is none or it has not three digits.
-    var statusCode: Int? {
+    package var statusCode: Int? {
         guard let text = self[.status], text.count == 3 else { return nil }
         var result = 0
         for byte in text {

@@ -167,7 +167,7 @@ package final class HTTP2ServerCodec: HTTP2Codec, ServerCodec {
     }
 
     /// Begins a drain, where none is under way.
-    func warn() {
+    package func warn() {
         guard isAlive, drain == .none else { return }
         drain = .warned
         nghttp2_submit_shutdown_notice(raw)

@@ -42,12 +42,15 @@ enum HTTP2Session {
         return session
     }
 
+    /// What every peer takes (RFC 9113 §6.5.2).
+    private static let frameBytesDefault: UInt32 = 16_384
+
     private static func submit(
         _ settings: HTTP2Settings,
         to session: OpaquePointer,
         isServer: Bool
     ) {
-        withUnsafeTemporaryAllocation(of: nghttp2_settings_entry.self, capacity: 4) { entries in
+        withUnsafeTemporaryAllocation(of: nghttp2_settings_entry.self, capacity: 5) { entries in
             var count = 0
             func add(_ id: nghttp2_settings_id, _ value: UInt32) {
                 entries.initializeElement(
@@ -64,6 +67,9 @@ enum HTTP2Session {
                 add(NGHTTP2_SETTINGS_ENABLE_PUSH, 0)
             }
             add(NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, settings.initialStreamWindowBytes)
+            if settings.maxFrameBytes > frameBytesDefault {
+                add(NGHTTP2_SETTINGS_MAX_FRAME_SIZE, settings.maxFrameBytes)
+            }
             nghttp2_submit_settings(session, 0, entries.baseAddress, count)
         }
         nghttp2_session_set_local_window_size(
@@ -146,6 +152,17 @@ struct HTTP2Callbacks: @unchecked Sendable {
             guard let frame else { return Self.failed }
             HTTP2Codec.of(user)?.use { $0.frameSent(frame) }
             return 0
+        }
+        // libnghttp2 would keep to 16 KiB where the peer takes more.
+        nghttp2_session_callbacks_set_data_source_read_length_callback(table) {
+            _,
+            _,
+            _,
+            sessionWindow,
+            streamWindow,
+            frameBytesMax,
+            _ in
+            Int(min(sessionWindow, streamWindow, Int32(clamping: frameBytesMax)))
         }
         nghttp2_session_callbacks_set_send_data_callback(table) {
             _,

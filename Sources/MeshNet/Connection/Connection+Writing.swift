@@ -105,7 +105,7 @@ extension Connection {
     }
 
     private func send(_ bytes: Bytes) -> Int? {
-        switch sockets.send(bytes, to: socket) {
+        switch loop.system.send(bytes, to: socket) {
         case .bytes(let count):
             if count < bytes.count { isWritable = false }
             socketBytesSent &+= UInt64(count)
@@ -134,7 +134,7 @@ extension Connection {
             }
             guard writeCiphertext() else { return }
             isFinSent = true
-            sockets.shutdownSending(socket)
+            loop.system.shutdownSending(socket)
         }
         guard isClosingAfterFlush else { return }
         if peerEnded { return finish(.local) }

@@ -78,6 +78,7 @@ package final class LinuxSystem: System {
                 try set(socket, SOL_SOCKET, SO_REUSEADDR, 1)
                 if options.reusePort { try set(socket, SOL_SOCKET, SO_REUSEPORT, 1) }
                 if options.transparent { try set(socket, Int32(SOL_IP), IP_TRANSPARENT, 1) }
+                if let mark = options.mark { try setMark(mark, of: socket) }
                 if address.family == AF_INET6 {
                     try set(socket, Int32(IPPROTO_IPV6), IPV6_V6ONLY, options.onlyIPv6 ? 1 : 0)
                 }
@@ -139,7 +140,14 @@ package final class LinuxSystem: System {
     ) throws(SystemError) -> Socket {
         let socket = try open(address.family)
         do throws(SystemError) {
+            if let mark = options.mark { try setMark(mark, of: socket) }
             if let source = options.source {
+                if options.sourceIsForeign {
+                    try set(socket, Int32(SOL_IP), IP_TRANSPARENT, 1)
+                    try set(socket, Int32(SOL_IP), IP_FREEBIND, 1)
+                }
+                // The port is chosen with the peer in view, so that it is not taken from all others.
+                if source.port == 0 { try set(socket, Int32(SOL_IP), IP_BIND_ADDRESS_NO_PORT, 1) }
                 try check(source.withSockaddr { Glibc.bind(socket.descriptor, $0, $1) }, "bind")
             }
             apply(options, to: socket)
@@ -186,6 +194,9 @@ package final class LinuxSystem: System {
         // Options that a socket's family does not know (Unix domain) are no error.
         let tcp = Int32(IPPROTO_TCP)
         if options.noDelay { try? set(socket, tcp, TCP_NODELAY, 1) }
+        if let timeout = options.userTimeout {
+            try? set(socket, tcp, TCP_USER_TIMEOUT, Int32(clamping: timeout.count / 1_000_000))
+        }
         guard let keepAlive = options.keepAlive else { return }
         try? set(socket, SOL_SOCKET, SO_KEEPALIVE, 1)
         if let probes = keepAlive.probes { try? set(socket, tcp, TCP_KEEPCNT, probes) }
@@ -315,6 +326,10 @@ package final class LinuxSystem: System {
         var value = value
         let size = socklen_t(MemoryLayout<Int32>.size)
         try check(setsockopt(socket.descriptor, level, option, &value, size), "setsockopt")
+    }
+
+    private func setMark(_ mark: UInt32, of socket: Socket) throws(SystemError) {
+        try set(socket, SOL_SOCKET, SO_MARK, Int32(bitPattern: mark))
     }
 
     private func check(_ result: Int32, _ call: StaticString) throws(SystemError) {

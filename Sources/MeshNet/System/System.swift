@@ -2,7 +2,7 @@
 /// enter. ``LinuxSystem`` in production, a simulated one in tests; everything above runs on either.
 ///
 /// One instance belongs to one event loop and its thread; only its ``waker`` may cross threads.
-package protocol System: Sockets {
+package protocol System: AnyObject {
     /// Monotonic time.
     func now() -> Instant
     func wallClock() -> WallTime
@@ -17,22 +17,12 @@ package protocol System: Sockets {
     func accept(from listener: Socket) -> AcceptResult
     /// Begins to connect. Completion shows as writability; then ask ``connectOutcome(of:)``.
     func connect(to address: SocketAddress, options: SocketOptions) throws(SystemError) -> Socket
-    /// Where the client meant to connect before a packet filter redirected it (SO_ORIGINAL_DST).
-    func originalDestination(of socket: Socket) -> SocketAddress?
-    func apply(_ options: SocketOptions, to socket: Socket)
-
-    /// Waits until something is ready, the time is over (nil: without end) or the waker was used.
-    /// Returns how many events were written to `events`.
-    func poll(for timeout: Nanoseconds?, into events: UnsafeMutableBufferPointer<ReadyEvent>) -> Int
-    var waker: any Waker { get }
-}
-
-/// What is done with a socket once it is there: the part of ``System`` that a ``Connection`` uses. The
-/// other one that has it is ``InternalNetwork``.
-package protocol Sockets: AnyObject {
     /// Nil once connected; the error otherwise.
     func connectOutcome(of socket: Socket) -> SystemError?
     func localAddress(of socket: Socket) -> SocketAddress?
+    /// Where the client meant to connect before a packet filter redirected it (SO_ORIGINAL_DST).
+    func originalDestination(of socket: Socket) -> SocketAddress?
+    func apply(_ options: SocketOptions, to socket: Socket)
 
     func receive(from socket: Socket, into buffer: UnsafeMutableRawBufferPointer) -> IOResult
     func send(_ bytes: Bytes, to socket: Socket) -> IOResult
@@ -47,6 +37,10 @@ package protocol Sockets: AnyObject {
     /// Reports readiness of this socket from now on, edge-triggered, with the given token; present
     /// readiness at once. Watching again replaces the token.
     func watch(_ socket: Socket, token: UInt64) throws(SystemError)
+    /// Waits until something is ready, the time is over (nil: without end) or the waker was used.
+    /// Returns how many events were written to `events`.
+    func poll(for timeout: Nanoseconds?, into events: UnsafeMutableBufferPointer<ReadyEvent>) -> Int
+    var waker: any Waker { get }
 }
 
 extension System {
@@ -126,6 +120,8 @@ package struct ListenOptions: Sendable {
     /// Accept connections for addresses this host does not have (IP_TRANSPARENT).
     package var transparent = false
     package var onlyIPv6 = true
+    /// Of this socket and those accepted from it.
+    package var mark: UInt32?
 
     package init() {}
 }
@@ -150,6 +146,13 @@ package struct SocketOptions: Sendable {
     package var keepAlive: KeepAlive?
     /// Bind the local side before connecting.
     package var source: SocketAddress?
+    /// The source may be an address that this host does not have (IP_TRANSPARENT, IP_FREEBIND): somebody
+    /// else's, whose replies a routing rule brings back here.
+    package var sourceIsForeign = false
+    /// Marks every packet (SO_MARK), so that a packet filter tells our connections from the application's.
+    package var mark: UInt32?
+    /// How long sent bytes may stay unacknowledged (TCP_USER_TIMEOUT).
+    package var userTimeout: Nanoseconds?
 
     package init() {}
 }

@@ -5,8 +5,7 @@ import MeshRuntime
 enum HTTPFilterChain {
     static func make(
         _ config: HTTPConnectionManagerConfig,
-        stats: WorkerStats,
-        formats: FormatEnvironment
+        stats: WorkerStats
     ) -> [any HTTPFilterFactory] {
         var filters: [any HTTPFilterFactory] = []
         for filter in config.filters {
@@ -30,15 +29,6 @@ enum HTTPFilterChain {
                         name: filter.name,
                         isDisabled: filter.isDisabled,
                         stats: stats
-                    )
-                )
-            case .setFilterState(let config):
-                filters.append(
-                    SetFilterStateFilter(
-                        config,
-                        name: filter.name,
-                        isDisabled: filter.isDisabled,
-                        formats: formats
                     )
                 )
             case .grpcWeb:

@@ -14,14 +14,14 @@ final class ListenerInspectors {
 
     /// Nil where the listener has no filters: connections are then not looked at.
     init?(_ config: ListenerConfig, _ stats: WorkerStats) {
-        filters = config.listenerFilters.filter { $0 != .originalDestination }
-        if filters.isEmpty { return nil }
+        if config.listenerFilters.isEmpty { return nil }
+        filters = config.listenerFilters
         timeout = config.listenerFiltersTimeout.map { Nanoseconds($0) }
         continuesOnTimeout = config.continuesOnListenerFiltersTimeout
         var bytes = 0
         var hasTLS = false
         var hasHTTP = false
-        for filter in filters {
+        for filter in config.listenerFilters {
             switch filter {
             case .tlsInspector(let options):
                 hasTLS = true
@@ -30,7 +30,6 @@ final class ListenerInspectors {
             case .httpInspector:
                 hasHTTP = true
                 bytes = max(bytes, HTTPInspector.requestLineBytesMax)
-            case .originalDestination: break
             }
         }
         peekBytes = bytes
@@ -42,7 +41,7 @@ final class ListenerInspectors {
 /// An accepted socket whose first bytes decide its filter chain. It looks at them without taking them,
 /// and hands the socket back to its listener once every filter has seen enough.
 final class ListenerInspection: ReadinessHandler, TimerTarget {
-    private let socket: AcceptedSocket
+    private let socket: Socket
     private let inspectors: ListenerInspectors
     private let listener: ActiveListener
     private let info: ConnectionInfo
@@ -56,7 +55,7 @@ final class ListenerInspection: ReadinessHandler, TimerTarget {
     private var isOver = false
 
     init(
-        _ socket: AcceptedSocket,
+        _ socket: Socket,
         _ inspectors: ListenerInspectors,
         listener: ActiveListener,
         info: ConnectionInfo,
@@ -78,7 +77,7 @@ final class ListenerInspection: ReadinessHandler, TimerTarget {
         if isOver { return }
         if let timeout = inspectors.timeout { timer = loop.arm(self, after: timeout) }
         do throws(SystemError) {
-            registration = try loop.register(self, for: socket.socket, of: socket.sockets)
+            registration = try loop.register(self, for: socket)
         } catch {
             listener.stats.downstreamListenerFilterError.add()
             refuse()
@@ -103,7 +102,7 @@ final class ListenerInspection: ReadinessHandler, TimerTarget {
     private func look() {
         if isOver { return }
         withUnsafeTemporaryAllocation(byteCount: inspectors.peekBytes, alignment: 1) { buffer in
-            switch socket.sockets.peek(socket.socket, into: buffer) {
+            switch loop.system.peek(socket, into: buffer) {
             case .wouldBlock: return
             case .failed:
                 inspectors.httpStats?.readError.add()
@@ -124,7 +123,6 @@ final class ListenerInspection: ReadinessHandler, TimerTarget {
             switch inspectors.filters[current] {
             case .tlsInspector(let options): verdict = inspectTLS(bytes, options)
             case .httpInspector: verdict = inspectHTTP(bytes)
-            case .originalDestination: verdict = .enough
             }
             switch verdict {
             case .enough: current += 1
@@ -204,6 +202,6 @@ final class ListenerInspection: ReadinessHandler, TimerTarget {
 
     private func refuse() {
         release()
-        socket.close()
+        loop.system.close(socket)
     }
 }

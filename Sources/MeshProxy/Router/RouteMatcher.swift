@@ -175,8 +175,7 @@ package final class RouteMatcher {
             return .metadata(at)
         }
         for at in config.filterState.indices
-        where !config.filterState[at].matches(stream.filterStateObject(config.filterState[at].key))
-        {
+        where !config.filterState[at].matches(stream.filterState) {
             return .filterState(at)
         }
         return nil

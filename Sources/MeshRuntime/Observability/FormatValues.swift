@@ -124,16 +124,13 @@ enum FormatValues {
             return address(connection.directRemoteAddress, .withoutPort, &buffer)
         case .downstreamDirectRemotePort:
             return address(connection.directRemoteAddress, .port, &buffer)
-        case .downstreamLocalAddress: return address(connection.localAddress, .whole, &buffer)
-        case .downstreamLocalAddressWithoutPort:
+        // No listener filter changes the local address.
+        case .downstreamLocalAddress, .downstreamDirectLocalAddress:
+            return address(connection.localAddress, .whole, &buffer)
+        case .downstreamLocalAddressWithoutPort, .downstreamDirectLocalAddressWithoutPort:
             return address(connection.localAddress, .withoutPort, &buffer)
-        case .downstreamLocalPort: return address(connection.localAddress, .port, &buffer)
-        case .downstreamDirectLocalAddress:
-            return address(connection.directLocalAddress, .whole, &buffer)
-        case .downstreamDirectLocalAddressWithoutPort:
-            return address(connection.directLocalAddress, .withoutPort, &buffer)
-        case .downstreamDirectLocalPort:
-            return address(connection.directLocalAddress, .port, &buffer)
+        case .downstreamLocalPort, .downstreamDirectLocalPort:
+            return address(connection.localAddress, .port, &buffer)
         case .downstreamTransportFailureReason:
             return text(connection.transportFailureReason, &buffer)
         case .downstreamTLSVersion: return text(connection.tls?.version, &buffer)

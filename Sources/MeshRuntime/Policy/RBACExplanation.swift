@@ -161,8 +161,7 @@ extension RBACProgram {
         case .directRemoteIP: return connection.directRemoteAddress.description
         case .remoteIP: return stream.remoteAddress.description
         case .filterState(let match):
-            return stream.filterStateObject(match.key).map { Self.quoted($0.text) }
-                ?? "no such object"
+            return stream.filterState[match.key].map { Self.quoted($0.text) } ?? "no such object"
         }
     }
 

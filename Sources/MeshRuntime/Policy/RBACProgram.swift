@@ -148,9 +148,7 @@ final class RBACProgram {
         case .sourceIP: return contains(operand, stream.connection.remoteAddress)
         case .directRemoteIP: return contains(operand, stream.connection.directRemoteAddress)
         case .remoteIP: return contains(operand, stream.remoteAddress)
-        case .filterState:
-            let match = filterStates[operand]
-            return match.matches(stream.filterStateObject(match.key))
+        case .filterState: return filterStates[operand].matches(stream.filterState)
         }
     }
 

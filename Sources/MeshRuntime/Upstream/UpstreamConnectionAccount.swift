@@ -49,7 +49,6 @@ struct UpstreamConnectionAccount {
                 loop: cluster.worker.loop,
                 secure: secure,
                 timeout: options.connectTimeout,
-                passing: endpoint.transport.passed(to: endpoint.spec, identity),
                 delegate: owner
             )
             connection.outputHighWatermark = options.outputHighWatermark
@@ -112,9 +111,7 @@ struct UpstreamConnectionAccount {
             cluster.stats.upstreamCxConnectTimeout.add()
         case .connectFailed(let error):
             kind = .remoteConnectionFailure
-            // Envoy asks a listener inside the process at once.
-            let isInternal = if case .internal = remoteAddress { true } else { false }
-            failureText = "\(isInternal ? "immediate" : "delayed") connect error: \(error.reason)"
+            failureText = "delayed connect error: \(error.reason)"
         case .tlsFailed:
             kind = .remoteConnectionFailure
             cluster.tlsStats?.failed((connection?.secure as? TLSSession)?.failure)

@@ -34,9 +34,15 @@ final class IssuedCredentials: CredentialsProvider {
         now: WallTime
     ) throws(IdentityError) -> TLSCertificateSource {
         do throws(CertificateAuthorityError) {
+            let issued = try authority.issue(
+                uri: identity.description,
+                now: now,
+                lifetime: lifetime
+            )
             return TLSCertificateSource(
-                try authority.issue(uri: identity.description, now: now, lifetime: lifetime),
-                path: "the development authority"
+                chain: issued.certificate,
+                privateKey: issued.key,
+                path: "issued for \(identity)"
             )
         } catch {
             throw IdentityError(

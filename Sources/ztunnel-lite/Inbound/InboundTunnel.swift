@@ -1,0 +1,106 @@
+import MeshHTTP
+import MeshNet
+
+/// One tunnel from another node to one of our workloads: authorized, connected, relayed.
+final class InboundTunnel: RelaySession {
+    private let connection: InboundConnection
+    private let target: InboundTarget
+    private let stream: HBONEServerStream
+    /// What policy is asked about; asked again when policy changes.
+    private let subject: L4Connection
+    private var isAccepted = false
+
+    init(
+        _ connection: InboundConnection,
+        _ target: InboundTarget,
+        _ head: HeaderMap,
+        _ stream: HBONEServerStream
+    ) {
+        let worker = connection.worker
+        self.connection = connection
+        self.target = target
+        self.stream = stream
+        subject = L4Connection(
+            source: connection.remoteAddress,
+            identity: connection.identity,
+            destination: target.destination
+        )
+        let record = ConnectionRecord(
+            direction: .inbound,
+            source: connection.remoteAddress,
+            destination: target.address,
+            start: worker.loop.now
+        )
+        record.isMutualTLS = true
+        record.sourceIdentity = connection.identity
+        record.sourceWorkload = connection.remoteAddress.ip.flatMap {
+            worker.state.workload(at: $0)
+        }
+        if record.sourceWorkload == nil { record.claimedSource = HBONEHeaders.claim(head) }
+        record.destinationWorkload = connection.workload
+        record.destinationIdentity = connection.workload.identity
+        record.hboneAddress = head[.authority].map { String(bytes: $0) }
+        record.service = target.service
+        super.init(worker, record)
+        attach(near: stream)
+    }
+
+    func begin() {
+        let decision = worker.decide(subject, for: connection.workload)
+        report()
+        guard decision.isAllowed else {
+            return refuse(
+                status: 401,
+                .authorizationPolicyDenied,
+                "connection closed due to policy rejection: \(decision.reason)"
+            )
+        }
+        connect(
+            to: target.address,
+            from: worker.originalSource(of: subject.source, to: target.address)
+        )
+    }
+
+    override func farEstablished() {
+        if target.proxyProtocol {
+            far?.write(ProxyProtocol.header(subject, to: target.tunnelTarget).bytes)
+        }
+        isAccepted = true
+        let taken = worker.headers.take()
+        let head = taken.takeUnretainedValue()
+        head.append(.status, "200")
+        head.append(
+            HBONEHeaders.baggageName,
+            HBONEHeaders.baggage(of: connection.workload, cluster: worker.options.clusterID)
+        )
+        stream.accept(head)
+        worker.headers.give(taken)
+        startRelaying()
+    }
+
+    override func farFailed(_ reason: String) {
+        refuse(status: 503, .connectionFailure, "connection failed: \(reason)")
+    }
+
+    private func refuse(status: Int, _ flag: FailureFlag, _ error: String) {
+        record.flags = flag
+        record.error = error
+        let stream = stream
+        finish()
+        stream.refuse(status: status)
+    }
+
+    // MARK: Review
+
+    override func review() {
+        guard !isFinished else { return }
+        let decision = worker.decide(subject, for: connection.workload)
+        guard !decision.isAllowed else { return }
+        fail(
+            "connection closed due to policy change: \(decision.reason)",
+            .authorizationPolicyDenied
+        )
+    }
+
+    override func belongs(to other: InboundConnection) -> Bool { other === connection }
+}
