@@ -8,10 +8,12 @@ package struct AddressConfig: Hashable, Sendable {
         case name(String)
         /// A Unix-domain socket's path; "@" begins an abstract one.
         case path(String)
+        /// A listener of this process (envoy: EnvoyInternalAddress).
+        case listener(name: String, endpointID: String)
     }
 
     package let host: Host
-    /// Zero for a Unix-domain socket.
+    /// Zero where there are no ports.
     package let port: UInt16
     /// An IPv6 listener takes IPv4 connections as well.
     package let acceptsIPv4: Bool
@@ -21,14 +23,22 @@ package struct AddressConfig: Hashable, Sendable {
     package init(_ object: ConfigObject) {
         path = object.path
         position = object.position
-        object.unsupported(
-            "envoy_internal_address",
-            "listeners inside the process are not implemented"
-        )
+        if let address = object.object("envoy_internal_address") {
+            for other in ["socket_address", "pipe"] where object.isPresent(other) {
+                object.error("only one of \(other), envoy_internal_address may be given", at: other)
+            }
+            host = .listener(
+                name: address.requiredString("server_listener_name"),
+                endpointID: address.string("endpoint_id", default: "")
+            )
+            port = 0
+            acceptsIPv4 = false
+            return
+        }
         guard let pipe = object.object("pipe") else {
             let socket = object.object("socket_address")
-            if socket == nil, !object.isPresent("envoy_internal_address") {
-                object.error("one of socket_address, pipe is required")
+            if socket == nil {
+                object.error("one of socket_address, pipe, envoy_internal_address is required")
             }
             (host, port, acceptsIPv4) = Self.socketAddress(socket)
             return
@@ -79,12 +89,25 @@ package struct AddressConfig: Hashable, Sendable {
         switch host {
         case .ip(let address): .ip(address, port: port)
         case .path(let path): .unix(path: path)
+        case .listener(let name, let endpointID): .internal(listener: name, endpointID: endpointID)
         case .name: nil
         }
     }
 
-    /// As ``socketAddress``, reporting a host name as an error of `object`, this address's message.
-    package func requireSocketAddress(_ object: ConfigObject, _ advice: String) -> SocketAddress? {
+    /// As ``socketAddress``, reporting a host name as an error of `object`, this address's message, and so
+    /// a listener of this process, where `allowsInternal` does not hold.
+    package func requireSocketAddress(
+        _ object: ConfigObject,
+        _ advice: String,
+        allowsInternal: Bool = false
+    ) -> SocketAddress? {
+        if case .listener = host, !allowsInternal {
+            object.error(
+                "only endpoints of STATIC clusters lead to listeners of this process",
+                at: "envoy_internal_address"
+            )
+            return nil
+        }
         if case .name(let name) = host, !name.isEmpty {
             object.object("socket_address")?.error(
                 "\(ConfigNode.quoted(name)) is no IP address; \(advice)",

@@ -9,6 +9,8 @@ package struct Bootstrap: Sendable {
     package let runtime: RuntimeConfig
     package let explain: ExplainConfig
     package let stats: StatsConfig
+    /// Nil: listeners inside the process are not allowed.
+    package let internalListeners: InternalListenersConfig?
     /// How often gauges and histograms are settled.
     package let statsFlushInterval: Duration
 
@@ -47,7 +49,10 @@ package struct Bootstrap: Sendable {
         Self.refuse(object)
         object.object("cluster_manager").map(Self.refuseManager)
         object.object("overload_manager").map(Self.refuseOverload)
-        for child in object.objects("bootstrap_extensions") { Self.readExtension(child) }
+        internalListeners =
+            object.objects("bootstrap_extensions").compactMap(
+                InternalListenersConfig.decode
+            ).last
         if resources == nil { object.warning("static_resources is absent: there is nothing to do") }
     }
 
@@ -130,20 +135,5 @@ package struct Bootstrap: Sendable {
         object.unsupported("actions", reason)
         object.unsupported("loadshed_points", reason)
         object.inert("refresh_interval", "buffer_factory_config")
-    }
-
-    /// The one that Istio's files have does nothing without listeners inside the process.
-    private static func readExtension(_ object: ConfigObject) {
-        let name = object.requiredString("name")
-        guard let (type, options) = object.typedConfig() else { return }
-        let known = "envoy.extensions.bootstrap.internal_listener.v3.InternalListener"
-        guard type == known else {
-            object.error(
-                "\(ConfigNode.quoted(name)) is not supported; the one extension is \(known)"
-            )
-            return options.skip()
-        }
-        options.inert("buffer_size_kb")
-        object.warning("\(name) is accepted but has no effect here")
     }
 }

@@ -15,6 +15,7 @@ struct ConfigChecks {
         checkAddresses()
         checkReferences()
         checkProtocols()
+        InternalListenerChecks(bootstrap: bootstrap, diagnostics: diagnostics).run()
         for manager in managers { ShadowedRoutes.check(manager.routes, diagnostics) }
     }
 
@@ -30,7 +31,7 @@ struct ConfigChecks {
         for cluster in bootstrap.clusters where cluster.http.version == .http1 {
             let sockets =
                 [cluster.transportSocket] + cluster.transportSocketMatches.map(\.transportSocket)
-            for case .tls(let tls) in sockets { check(tls.common.alpn, tls.place) }
+            for tls in sockets.compactMap(\.tls) { check(tls.common.alpn, tls.place) }
         }
     }
 

@@ -100,7 +100,13 @@ package struct EndpointConfig: Hashable, Sendable {
         if !resolvesNames {
             _ = address.requireSocketAddress(
                 object,
-                "use type STRICT_DNS or LOGICAL_DNS for names"
+                "use type STRICT_DNS or LOGICAL_DNS for names",
+                allowsInternal: true
+            )
+        } else if case .listener = address.host {
+            object.error(
+                "a cluster that resolves names has no endpoints in this process; use type STATIC",
+                at: "envoy_internal_address"
             )
         } else if case .path = address.host {
             object.error(
@@ -108,7 +114,10 @@ package struct EndpointConfig: Hashable, Sendable {
                 at: "pipe"
             )
         }
-        if case .path = address.host { return }
+        switch address.host {
+        case .path, .listener: return
+        case .ip, .name: break
+        }
         if address.port == 0, object.object("socket_address")?.isPresent("port_value") == true {
             object.object("socket_address")?.error(
                 "an endpoint's port must not be 0",

@@ -181,10 +181,20 @@ struct FormatParser {
     private func filterState(_ call: Call) throws(FormatError) -> FormatPart {
         let (key, form) = Self.cut(try required(call), at: ":")
         guard !key.isEmpty else { throw malformed("%FILTER_STATE% needs a key") }
-        guard form == nil || form == "PLAIN" || form == "TYPED" else {
-            throw malformed("%FILTER_STATE%: \"\(form ?? "")\" is neither PLAIN nor TYPED")
+        var shown = FilterStateForm.typed
+        switch form {
+        case nil, "TYPED": break
+        case "PLAIN": shown = .plain
+        case let form?:
+            let (word, field) = Self.cut(form, at: ":")
+            guard word == "FIELD", let field, !field.isEmpty else {
+                throw malformed(
+                    "%FILTER_STATE%: \"\(form)\" is none of PLAIN, TYPED and FIELD: with a name"
+                )
+            }
+            shown = .field(field)
         }
-        return .filterState(key: key, isPlain: form == "PLAIN", lengthMax: call.lengthMax)
+        return .filterState(key: key, shown, lengthMax: call.lengthMax)
     }
 
     private func path(_ call: Call) throws(FormatError) -> FormatPart {

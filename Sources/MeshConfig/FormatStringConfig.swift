@@ -52,8 +52,8 @@ package enum FormatPart: Hashable, Sendable {
     case commonDuration(from: FormatTimePoint, to: FormatTimePoint, unit: FormatTimeUnit)
     /// `%METADATA(kind:namespace:key:…):lengthMax%` and the operators by kind.
     case metadata(FormatMetadataSource, namespace: String, path: [String], lengthMax: Int?)
-    /// `%FILTER_STATE(key:PLAIN|TYPED):lengthMax%`; quoted where TYPED asks for JSON.
-    case filterState(key: String, isPlain: Bool, lengthMax: Int?)
+    /// `%FILTER_STATE(key:PLAIN|TYPED|FIELD:name):lengthMax%`; quoted where TYPED asks for JSON.
+    case filterState(key: String, FilterStateForm, lengthMax: Int?)
     case environment(name: String, lengthMax: Int?)
     case grpcStatus(FormatGRPCStatus)
     case requestedServerName(FormatServerName)
@@ -227,4 +227,12 @@ package enum FormatField: String, CaseIterable, Hashable, Sendable {
     case traceID = "TRACE_ID"
     case spanID = "SPAN_ID"
     case customFlags = "CUSTOM_FLAGS"
+}
+
+/// What is shown of an object of the filter state.
+package enum FilterStateForm: Hashable, Sendable {
+    case plain
+    case typed
+    /// One part of an object that has parts: `ip` or `port` of an address.
+    case field(String)
 }

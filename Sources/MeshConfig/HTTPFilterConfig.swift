@@ -6,6 +6,7 @@ package struct HTTPFilterConfig: Sendable {
         case grpcStats(GRPCStatsFilterConfig)
         /// Has no options.
         case grpcWeb
+        case setFilterState(SetFilterStateConfig)
     }
 
     /// The key of `typed_per_filter_config`.
@@ -64,6 +65,8 @@ package struct HTTPFilterConfig: Sendable {
         case "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig":
             kind = .grpcStats(GRPCStatsFilterConfig(config))
         case "envoy.extensions.filters.http.grpc_web.v3.GrpcWeb": kind = .grpcWeb
+        case "envoy.extensions.filters.http.set_filter_state.v3.Config":
+            kind = .setFilterState(SetFilterStateConfig(config, "on_request_headers"))
         default:
             if Self.hasNothingToDo(type, config) {
                 object.warning("\"\(type)\" has nothing to do as it is set, and is left out")
@@ -72,8 +75,8 @@ package struct HTTPFilterConfig: Sendable {
             } else {
                 object.error(
                     "HTTP filter \"\(type)\" is not implemented; below envoy.extensions.filters.http"
-                        + " there are grpc_stats.v3.FilterConfig, grpc_web.v3.GrpcWeb, rbac.v3.RBAC and"
-                        + " router.v3.Router; is_optional: true leaves others out"
+                        + " there are grpc_stats.v3.FilterConfig, grpc_web.v3.GrpcWeb, rbac.v3.RBAC,"
+                        + " router.v3.Router and set_filter_state.v3.Config; is_optional: true leaves others out"
                 )
             }
             config.skip()

@@ -19,7 +19,9 @@ package struct ListenerConfig: Sendable {
 
     /// May be empty: see ``displayName``.
     package let name: String
-    /// At least one, unless there were errors.
+    /// Reached by name from clusters of this process, without a socket.
+    package let isInternal: Bool
+    /// At least one, unless there were errors; none of an internal listener.
     package let addresses: [Address]
     /// Takes the place of the address in statistics; empty where there is none.
     package let statPrefix: String
@@ -46,7 +48,9 @@ package struct ListenerConfig: Sendable {
         path = object.path
         position = object.position
         name = object.string("name", default: "")
-        addresses = Self.addresses(object)
+        isInternal = object.object("internal_listener") != nil
+        addresses = isInternal ? [] : Self.addresses(object)
+        if isInternal { Self.checkInternal(object) }
         statPrefix = object.string("stat_prefix", default: "")
         filterChains = object.objects("filter_chains").map { FilterChainConfig($0) }
         defaultFilterChain = object.object("default_filter_chain").map { FilterChainConfig($0) }
@@ -66,6 +70,13 @@ package struct ListenerConfig: Sendable {
         metadata = MetadataConfig(object.object("metadata"))
         let filters = object.objects("listener_filters").compactMap { ListenerFilterConfig($0) }
         listenerFilters = Self.addingInspector(filters, filterChains, object)
+        if !isInternal, filters.contains(.originalDestination) {
+            object.error(
+                "original_dst is not supported here: redirected connections are not followed; bind a"
+                    + " listener to each port",
+                at: "listener_filters"
+            )
+        }
         Self.refuse(object)
         checkChains(object)
     }
@@ -124,7 +135,7 @@ package struct ListenerConfig: Sendable {
         object.unsupported(
             "use_original_dst",
             "redirected connections are not followed; bind a listener to each port"
-        )
+        ) { $0 == .bool(false) }
         if object.bool("bind_to_port") == false {
             object.error(
                 "bind_to_port is not supported: nothing hands connections to a listener"
@@ -145,7 +156,6 @@ package struct ListenerConfig: Sendable {
         object.unsupported("fcds_config", "filter chains are read from this file only")
         object.unsupported("udp_listener_config", "UDP is not supported")
         object.unsupported("api_listener", "there is no API client inside the process")
-        object.unsupported("internal_listener", "listeners inside the process are not implemented")
         object.unsupported("enable_mptcp", "multipath TCP is not implemented")
         object.unsupported("drain_type", "all listeners drain together") {
             $0 == .string("DEFAULT")
@@ -163,6 +173,20 @@ package struct ListenerConfig: Sendable {
             "bypass_overload_manager",
             "stats_matcher"
         )
+    }
+
+    /// What has a socket only.
+    private static func checkInternal(_ object: ConfigObject) {
+        if object.string("name", default: "").isEmpty {
+            object.error("an internal listener is reached by its name, and needs one", at: "name")
+        }
+        let fields = [
+            "address", "additional_addresses", "transparent", "tcp_keepalive", "tcp_backlog_size",
+            "enable_reuse_port", "reuse_port", "connection_balance_config", "bind_to_port",
+        ]
+        for field in fields where object.isPresent(field) {
+            object.error("an internal listener has no socket", at: field)
+        }
     }
 
     /// Adds a TLS inspector where filter chains ask for what only it finds out.
@@ -236,11 +260,13 @@ package enum ListenerFilterConfig: Hashable, Sendable {
 
     case tlsInspector(TLSInspector)
     case httpInspector
+    /// Of an internal listener: takes the addresses from what came with the connection.
+    case originalDestination
 
     private static let prefix = "envoy.extensions.filters.listener."
 
     init?(_ object: ConfigObject) {
-        let name = object.requiredString("name")
+        _ = object.requiredString("name")
         object.unsupported("filter_disabled", "a listener filter sees every connection")
         object.unsupported("config_discovery", "configuration is read from this file only")
         if object.isPresent("config_discovery") { return nil }
@@ -251,13 +277,12 @@ package enum ListenerFilterConfig: Hashable, Sendable {
         case Self.prefix + "http_inspector.v3.HttpInspector":
             self = .httpInspector
         case Self.prefix + "original_dst.v3.OriginalDst":
-            object.error(
-                "\(ConfigNode.quoted(name)) is not supported: redirected connections are not"
-                    + " followed; bind a listener to each port"
-            )
-            return nil
+            self = .originalDestination
         default:
-            let known = ["tls_inspector.v3.TlsInspector", "http_inspector.v3.HttpInspector"]
+            let known = [
+                "tls_inspector.v3.TlsInspector", "http_inspector.v3.HttpInspector",
+                "original_dst.v3.OriginalDst",
+            ]
             object.error(
                 "\(ConfigNode.quoted(type)) is not supported; listener filters are"
                     + " \(known.map { Self.prefix + $0 }.joined(separator: ", "))"

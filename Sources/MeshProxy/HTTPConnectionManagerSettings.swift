@@ -82,7 +82,7 @@ package final class HTTPConnectionManagerSettings: RuntimeUser {
         )
         finisher = ResponseFinisher(config)
         router = config.router
-        filters = HTTPFilterChain.make(config, stats: worker.stats)
+        filters = HTTPFilterChain.make(config, stats: worker.stats, formats: worker.formats)
         let runtime = plan.runtime
         http1 = HTTP1Settings(downstream: config, runtime: runtime)
         http2 = HTTP2Settings(downstream: config, runtime: runtime)

@@ -105,6 +105,9 @@ package final class TCPProxySession: ConnectionDelegate, UpstreamTCPWaiter, Time
         info.cluster = cluster.labels
         var selection = UpstreamSelection()
         selection.criteria = .merging(settings.config.metadataMatch, chosen.metadataMatch)
+        if cluster.options.passesState, let shared = info.sharedState {
+            selection.identity = ConnectionIdentity(shared: shared)
+        }
         // Nothing is read before there is somewhere to put it.
         connection.pauseReading()
         target = (cluster, selection)

@@ -140,7 +140,8 @@ package final class Worker {
 
     package func closeListeners(inboundOnly: Bool = false) {
         let isMeant = { (listener: ActiveListener) in
-            !inboundOnly || listener.config.direction == .inbound
+            // Only connections that are there already lead to internal ones, and need them to the end.
+            !listener.config.isInternal && (!inboundOnly || listener.config.direction == .inbound)
         }
         for listener in listeners where isMeant(listener) { listener.close() }
         listeners.removeAll(where: isMeant)

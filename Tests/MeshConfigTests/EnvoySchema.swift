@@ -70,16 +70,18 @@ struct MessageGenerator {
             ],
             network + "http_connection_manager.v3.HttpFilter.typed_config": [
                 http + "router.v3.Router", http + "rbac.v3.RBAC", http + "grpc_web.v3.GrpcWeb",
-                http + "grpc_stats.v3.FilterConfig",
+                http + "grpc_stats.v3.FilterConfig", http + "set_filter_state.v3.Config",
             ],
             "envoy.config.accesslog.v3.AccessLog.typed_config": [
                 "file.v3.FileAccessLog", "stream.v3.StdoutAccessLog", "stream.v3.StderrAccessLog",
             ].map { prefix + "access_loggers." + $0 },
             "envoy.config.core.v3.TransportSocket.typed_config": [
                 tls + "DownstreamTlsContext", tls + "UpstreamTlsContext",
+                prefix + "transport_sockets.internal_upstream.v3.InternalUpstreamTransport",
             ],
             "envoy.config.listener.v3.ListenerFilter.typed_config": [
                 "tls_inspector.v3.TlsInspector", "http_inspector.v3.HttpInspector",
+                "original_dst.v3.OriginalDst",
             ].map { prefix + "filters.listener." + $0 },
             "envoy.config.cluster.v3.Cluster.CustomClusterType.typed_config": [
                 prefix + "clusters.dns.v3.DnsCluster"

@@ -54,7 +54,8 @@ struct FormatStringConfigTests {
                 "%METADATA(ROUTE:f)%",
                 .metadata(.route, namespace: "f", path: [], lengthMax: nil)
             ),
-            ("%FILTER_STATE(k:PLAIN)%", .filterState(key: "k", isPlain: true, lengthMax: nil)),
+            ("%FILTER_STATE(k:PLAIN)%", .filterState(key: "k", .plain, lengthMax: nil)),
+            ("%FILTER_STATE(k:FIELD:ip)%", .filterState(key: "k", .field("ip"), lengthMax: nil)),
             ("%ENVIRONMENT(HOME)%", .environment(name: "HOME", lengthMax: nil)),
             ("%GRPC_STATUS%", .grpcStatus(.camel)),
             ("%GRPC_STATUS(NUMBER)%", .grpcStatus(.number)),

@@ -191,19 +191,27 @@ struct MetadataMatcherTests {
     @Test func `filter state is compared as text or as an address`() throws {
         let range = try #require(IPAddress("10.0.0.0").flatMap { CIDR($0, prefixLength: 8) })
         let state: [String: FilterStateObject] = ["k": "v", "ip": "10.1.1.1", "far": "11.1.1.1"]
-        #expect(FilterStateMatchConfig(key: "k", .string(.exact("v"))).matches(state))
-        #expect(!FilterStateMatchConfig(key: "none", .string(.exact(""))).matches(state))
+        #expect(FilterStateMatchConfig(key: "k", .string(.exact("v"))).matches(state["k"]))
+        #expect(!FilterStateMatchConfig(key: "none", .string(.exact(""))).matches(state["none"]))
         #expect(
-            FilterStateMatchConfig(key: "ip", .address([range], isInverted: false)).matches(state)
+            FilterStateMatchConfig(key: "ip", .address([range], isInverted: false)).matches(
+                state["ip"]
+            )
         )
         #expect(
-            !FilterStateMatchConfig(key: "far", .address([range], isInverted: false)).matches(state)
+            !FilterStateMatchConfig(key: "far", .address([range], isInverted: false)).matches(
+                state["far"]
+            )
         )
         #expect(
-            FilterStateMatchConfig(key: "far", .address([range], isInverted: true)).matches(state)
+            FilterStateMatchConfig(key: "far", .address([range], isInverted: true)).matches(
+                state["far"]
+            )
         )
         #expect(
-            !FilterStateMatchConfig(key: "k", .address([range], isInverted: true)).matches(state)
+            !FilterStateMatchConfig(key: "k", .address([range], isInverted: true)).matches(
+                state["k"]
+            )
         )
     }
 }

@@ -99,7 +99,7 @@ extension SPIFFEID {
 
 /// A mesh whose certificates a test writes itself.
 struct TestMesh {
-    let authority = TestAuthority("mesh root")
+    var authority = TestAuthority("mesh root")
     let register = RevocationRegister()
     var allowsTLS12 = false
 
@@ -123,6 +123,11 @@ struct TestMesh {
         change(&request)
         let issued = authority.issue(request)
         return try Credentials(identity, issued.source(account), trust: try trust())
+    }
+
+    /// A stranger with a certificate of ours and settings that a test bends.
+    func client(_ issued: TestAuthority.Identity) throws -> TLSSettings {
+        try trust().clientSettings(issued.source("stranger.pem"))
     }
 }
 

@@ -105,7 +105,7 @@ extension Connection {
     }
 
     private func send(_ bytes: Bytes) -> Int? {
-        switch loop.system.send(bytes, to: socket) {
+        switch sockets.send(bytes, to: socket) {
         case .bytes(let count):
             if count < bytes.count { isWritable = false }
             socketBytesSent &+= UInt64(count)
@@ -134,7 +134,7 @@ extension Connection {
             }
             guard writeCiphertext() else { return }
             isFinSent = true
-            loop.system.shutdownSending(socket)
+            sockets.shutdownSending(socket)
         }
         guard isClosingAfterFlush else { return }
         if peerEnded { return finish(.local) }

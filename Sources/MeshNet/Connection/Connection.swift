@@ -36,6 +36,8 @@ package final class Connection: ByteSink, ReadinessHandler, TimerTarget, Deferre
 
     package let loop: EventLoop
     package let socket: Socket
+    /// Whose socket it is: the loop's system's, or the network inside the process's.
+    let sockets: any Sockets
     package private(set) var secure: (any SecureTransport)?
     package var delegate: (any ConnectionDelegate)?
     /// Bytes of output at which the source is told to pause; half of it resumes.
@@ -59,7 +61,7 @@ package final class Connection: ByteSink, ReadinessHandler, TimerTarget, Deferre
     package internal(set) var transportFailureReason = ""
 
     var state: State
-    private var registration: EventLoop.Registration?
+    var registration: EventLoop.Registration?
     /// Received plaintext the delegate did not consume.
     var input = ByteBuffer()
     /// Ciphertext the kernel did not take.
@@ -91,88 +93,41 @@ package final class Connection: ByteSink, ReadinessHandler, TimerTarget, Deferre
     private static let readsPerTurn = 4
 
     /// An accepted connection. Takes the socket. Nothing happens before ``start()``.
+    ///
+    /// - Parameter sockets: whose socket it is; nil: the loop's system's.
     package init(
         accepted socket: Socket,
+        of sockets: (any Sockets)? = nil,
         loop: EventLoop,
         secure: (any SecureTransport)?,
         delegate: any ConnectionDelegate
     ) {
         self.loop = loop
         self.socket = socket
+        self.sockets = sockets ?? loop.system
         self.secure = secure
         self.delegate = delegate
         state = secure == nil ? .open : .handshaking
         super.init()
     }
 
-    private init(
+    init(
         connecting socket: Socket,
+        of sockets: any Sockets,
         loop: EventLoop,
         secure: (any SecureTransport)?,
         delegate: any ConnectionDelegate
     ) {
         self.loop = loop
         self.socket = socket
+        self.sockets = sockets
         self.secure = secure
         self.delegate = delegate
         state = .connecting
         super.init()
     }
 
-    /// Begins to connect; the delegate hears `connectionEstablished` or `connectionClosed`, never from
-    /// inside this call. `timeout` covers TCP and TLS (envoy: connect_timeout).
-    package static func connect(
-        to address: SocketAddress,
-        options: SocketOptions,
-        loop: EventLoop,
-        secure: (any SecureTransport)?,
-        timeout: Nanoseconds?,
-        delegate: any ConnectionDelegate
-    ) throws(SystemError) -> Connection {
-        let socket = try loop.system.connect(to: address, options: options)
-        let connection = Connection(
-            connecting: socket,
-            loop: loop,
-            secure: secure,
-            delegate: delegate
-        )
-        try connection.watch()
-        if let timeout { connection.timer = loop.arm(connection, Timer.establish, after: timeout) }
-        return connection
-    }
-
-    /// Registers an accepted connection and begins its handshake, or reports it established.
-    ///
-    /// - Parameters:
-    ///   - received: bytes taken from the socket before, by a listener filter; delivered first.
-    ///   - timeout: for the TLS handshake (envoy: transport_socket_connect_timeout).
-    package func start(
-        received: Bytes = Bytes(start: nil, count: 0),
-        timeout: Nanoseconds? = nil
-    ) throws(SystemError) {
-        try watch()
-        if secure == nil {
-            input.append(received)
-            delegate?.connectionEstablished(self)
-            if !input.isEmpty { deferTurn() }
-            return
-        }
-        if let timeout { timer = loop.arm(self, Timer.establish, after: timeout) }
-        secure?.start(output: &ciphertext)
-        if !received.isEmpty { receive(ciphertext: received) }
-        if !ciphertext.isEmpty { markDirty() }
-    }
-
-    private func watch() throws(SystemError) {
-        do throws(SystemError) {
-            registration = try loop.register(self, for: socket)
-        } catch {
-            state = .closed
-            loop.system.close(socket)
-            throw error
-        }
-    }
-
+    package var localAddress: SocketAddress? { sockets.localAddress(of: socket) }
     package var tls: TLSConnectionInfo? { secure?.info }
     package var isClosed: Bool { state == .closed }
     package var isOpen: Bool { state == .open }
@@ -275,7 +230,7 @@ package final class Connection: ByteSink, ReadinessHandler, TimerTarget, Deferre
         loop.cancel(&timer)
         loop.cancel(&turnTimer)
         loop.bury(self)
-        if byReset { loop.system.abort(socket) } else { loop.system.close(socket) }
+        if byReset { sockets.abort(socket) } else { sockets.close(socket) }
         output.release()
         ciphertext.release()
         input.clear()
@@ -327,7 +282,7 @@ package final class Connection: ByteSink, ReadinessHandler, TimerTarget, Deferre
 
     private func connectBecameReady(_ readiness: Readiness) {
         guard readiness.contains(.write) || readiness.contains(.error) else { return }
-        if let error = loop.system.connectOutcome(of: socket) {
+        if let error = sockets.connectOutcome(of: socket) {
             transportFailureReason = error.reason
             return finish(.connectFailed(error))
         }
@@ -406,7 +361,7 @@ package final class Connection: ByteSink, ReadinessHandler, TimerTarget, Deferre
 
     /// Reads once; nil where nothing came or the connection ended.
     private func receive(into buffer: UnsafeMutableRawBufferPointer) -> Int? {
-        switch loop.system.receive(from: socket, into: buffer) {
+        switch sockets.receive(from: socket, into: buffer) {
         case .bytes(let count):
             // A short read has emptied the socket: the next arrival raises a new edge.
             if count < buffer.count, !isEndQueued { isReadable = false }
@@ -432,7 +387,7 @@ package final class Connection: ByteSink, ReadinessHandler, TimerTarget, Deferre
         receive(ciphertext: Bytes(rebasing: loop.readWindow[..<count]))
     }
 
-    private func receive(ciphertext received: Bytes) {
+    func receive(ciphertext received: Bytes) {
         guard let secure else { return }
         let before = ciphertext.count
         let status: TLSStatus

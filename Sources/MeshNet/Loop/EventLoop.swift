@@ -24,6 +24,8 @@ package final class EventLoop {
     package var owner: AnyObject?
 
     package let timers: TimerWheel
+    /// Connections that begin and end on this loop.
+    package private(set) lazy var internalNetwork = InternalNetwork(loop: self)
     /// Shared by all connections of the loop: received bytes live here only during a dispatch.
     let readWindow: UnsafeMutableRawBufferPointer
     /// Likewise for decrypted bytes and for bytes being encrypted.
@@ -131,9 +133,11 @@ package final class EventLoop {
         fileprivate let token: UInt64
     }
 
+    /// - Parameter sockets: whose socket it is; nil: the system's.
     package func register(
         _ handler: any ReadinessHandler,
-        for socket: Socket
+        for socket: Socket,
+        of sockets: (any Sockets)? = nil
     ) throws(SystemError) -> Registration {
         let index: UInt32
         if firstFreeSlot != .max {
@@ -150,7 +154,7 @@ package final class EventLoop {
         }
         let token = UInt64(slots[Int(index)].generation) << 32 | UInt64(index)
         do throws(SystemError) {
-            try system.watch(socket, token: token)
+            try (sockets ?? system).watch(socket, token: token)
         } catch {
             deregister(Registration(token: token))
             throw error
@@ -171,7 +175,7 @@ package final class EventLoop {
         firstFreeSlot = UInt32(index)
     }
 
-    private func dispatch(_ event: ReadyEvent) {
+    func dispatch(_ event: ReadyEvent) {
         let index = Int(UInt32(truncatingIfNeeded: event.token))
         // A stale event of a closed socket finds another generation, or nobody.
         guard slots[index].generation == UInt32(event.token >> 32),

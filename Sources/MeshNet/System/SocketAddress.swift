@@ -129,6 +129,16 @@ package enum SocketAddress: Hashable, Sendable {
     case ip(IPAddress, port: UInt16)
     /// A leading "@" names Linux's abstract space, as in Envoy.
     case unix(path: String)
+    /// A listener of this process, reached without a socket (envoy: EnvoyInternalAddress).
+    ///
+    /// - Parameter endpointID: tells endpoints of one listener apart; empty where there is no need.
+    indirect case `internal`(listener: String, endpointID: String)
+
+    /// Of the connecting side of every connection inside the process.
+    package static let internalClient = SocketAddress.internal(
+        listener: "internal_client_address",
+        endpointID: ""
+    )
 
     package var ip: IPAddress? {
         if case .ip(let address, _) = self { address } else { nil }
@@ -184,6 +194,10 @@ package enum SocketAddress: Hashable, Sendable {
             withUnsafeMutableBytes(of: &storage) { bytes in
                 for (at, byte) in name.enumerated() { bytes[2 + at] = byte }
             }
+        case .internal:
+            // The kernel knows none.
+            storage.ss_family = sa_family_t(AF_UNSPEC)
+            length = MemoryLayout<sa_family_t>.size
         }
         return withUnsafePointer(to: &storage) { pointer in
             pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
@@ -196,17 +210,19 @@ package enum SocketAddress: Hashable, Sendable {
         switch self {
         case .ip(let address, _): address.isIPv6 ? AF_INET6 : AF_INET
         case .unix: AF_UNIX
+        case .internal: AF_UNSPEC
         }
     }
 }
 
 extension SocketAddress: CustomStringConvertible {
-    /// `10.0.0.1:80`, `[::1]:80`, or the path.
+    /// `10.0.0.1:80`, `[::1]:80`, the path, or `envoy://listener/endpoint`.
     package var description: String {
         switch self {
         case .ip(let address, let port):
             address.isIPv6 ? "[\(address)]:\(port)" : "\(address):\(port)"
         case .unix(let path): path
+        case .internal(let listener, let endpointID): "envoy://\(listener)/\(endpointID)"
         }
     }
 }

@@ -2,7 +2,7 @@
 /// enter. ``LinuxSystem`` in production, a simulated one in tests; everything above runs on either.
 ///
 /// One instance belongs to one event loop and its thread; only its ``waker`` may cross threads.
-package protocol System: AnyObject {
+package protocol System: Sockets {
     /// Monotonic time.
     func now() -> Instant
     func wallClock() -> WallTime
@@ -17,12 +17,22 @@ package protocol System: AnyObject {
     func accept(from listener: Socket) -> AcceptResult
     /// Begins to connect. Completion shows as writability; then ask ``connectOutcome(of:)``.
     func connect(to address: SocketAddress, options: SocketOptions) throws(SystemError) -> Socket
-    /// Nil once connected; the error otherwise.
-    func connectOutcome(of socket: Socket) -> SystemError?
-    func localAddress(of socket: Socket) -> SocketAddress?
     /// Where the client meant to connect before a packet filter redirected it (SO_ORIGINAL_DST).
     func originalDestination(of socket: Socket) -> SocketAddress?
     func apply(_ options: SocketOptions, to socket: Socket)
+
+    /// Waits until something is ready, the time is over (nil: without end) or the waker was used.
+    /// Returns how many events were written to `events`.
+    func poll(for timeout: Nanoseconds?, into events: UnsafeMutableBufferPointer<ReadyEvent>) -> Int
+    var waker: any Waker { get }
+}
+
+/// What is done with a socket once it is there: the part of ``System`` that a ``Connection`` uses. The
+/// other one that has it is ``InternalNetwork``.
+package protocol Sockets: AnyObject {
+    /// Nil once connected; the error otherwise.
+    func connectOutcome(of socket: Socket) -> SystemError?
+    func localAddress(of socket: Socket) -> SocketAddress?
 
     func receive(from socket: Socket, into buffer: UnsafeMutableRawBufferPointer) -> IOResult
     func send(_ bytes: Bytes, to socket: Socket) -> IOResult
@@ -37,10 +47,6 @@ package protocol System: AnyObject {
     /// Reports readiness of this socket from now on, edge-triggered, with the given token; present
     /// readiness at once. Watching again replaces the token.
     func watch(_ socket: Socket, token: UInt64) throws(SystemError)
-    /// Waits until something is ready, the time is over (nil: without end) or the waker was used.
-    /// Returns how many events were written to `events`.
-    func poll(for timeout: Nanoseconds?, into events: UnsafeMutableBufferPointer<ReadyEvent>) -> Int
-    var waker: any Waker { get }
 }
 
 extension System {

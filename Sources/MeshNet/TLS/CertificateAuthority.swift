@@ -4,12 +4,6 @@ import COpenSSL
 ///
 /// Whoever has its key can be anybody: it is for labs, not for production. For the control thread.
 package final class CertificateAuthority {
-    /// A leaf and its key as PEM, leaf alone.
-    package struct Issued: Sendable {
-        package var certificate: [UInt8]
-        package var key: [UInt8]
-    }
-
     private let certificate: OpaquePointer
     private let key: OpaquePointer
 
@@ -55,20 +49,15 @@ package final class CertificateAuthority {
     /// From a PEM text with the key and the root's certificate, in any order.
     package init(pem: [UInt8]) throws(CertificateAuthorityError) {
         let certificates = X509PEM.certificates(pem)
-        let key = withMemoryBIO(pem) { PEM_read_bio_PrivateKey($0, nil, { _, _, _, _ in 0 }, nil) }
-        guard let root = certificates.first, let key, let key,
+        let read = withMemoryBIO(pem) { PEM_read_bio_PrivateKey($0, nil, { _, _, _, _ in 0 }, nil) }
+        ERR_clear_error()
+        let key = read.flatMap { $0 }
+        guard let root = certificates.first, let key,
             X509_check_private_key(root, key) == 1, X509_check_ca(root) != 0
         else {
-            let problem =
-                certificates.isEmpty
-                ? "no certificate in it"
-                : key.flatMap { $0 } == nil
-                    ? "no private key in it"
-                    : X509_check_ca(certificates[0]) == 0
-                        ? "its first certificate is none of an authority"
-                        : "its key does not belong to its first certificate"
+            let problem = Self.problem(certificates.first, key)
             certificates.forEach { X509_free($0) }
-            EVP_PKEY_free(key.flatMap { $0 })
+            EVP_PKEY_free(key)
             ERR_clear_error()
             throw CertificateAuthorityError(problem)
         }
@@ -77,6 +66,14 @@ package final class CertificateAuthority {
         certificate = root
         rootPEM = Self.pem { PEM_write_bio_X509($0, root) }
         self.root = CertificateParser.info(root, chain: [])
+    }
+
+    private static func problem(_ root: OpaquePointer?, _ key: OpaquePointer?) -> String {
+        guard let root else { return "no certificate in it" }
+        if key == nil { return "no private key in it" }
+        return X509_check_ca(root) == 0
+            ? "its first certificate is not an authority's"
+            : "its key does not belong to its first certificate"
     }
 
     deinit {
@@ -90,34 +87,24 @@ package final class CertificateAuthority {
     }
 
     /// A leaf for one URI, good for clients and servers, until `lifetime` from now, at latest until the
-    /// root ends.
+    /// root ends. The chain is the leaf alone.
     package func issue(
         uri: String,
         now: WallTime,
         lifetime: Nanoseconds
-    ) throws(CertificateAuthorityError) -> Issued {
-        guard let leafKey = Self.makeKey(), let leaf = X509_new() else {
-            throw CertificateAuthorityError("no key could be made: \(takeOpenSSLReason())")
-        }
-        defer {
-            X509_free(leaf)
-            EVP_PKEY_free(leafKey)
-        }
+    ) throws(CertificateAuthorityError) -> TLSKeyPair {
         let left = Nanoseconds(root.notAfter.nanoseconds &- now.nanoseconds)
         guard left > .zero else {
             throw CertificateAuthorityError(
                 "the root \"\(root.subject)\" expired at \(root.notAfter.dateText)"
             )
         }
-        var uri = uri
-        let isNamed = uri.withUTF8 { text in
-            text.withMemoryRebound(to: CChar.self) {
-                copenssl_add_uri_name(leaf, $0.baseAddress, Int32($0.count)) == 1
-            }
+        guard let leafKey = Self.makeKey(), let leaf = X509_new() else {
+            throw CertificateAuthorityError("no key could be made: \(takeOpenSSLReason())")
         }
         // Without a subject the alternative name is critical (RFC 5280 §4.2.1.6).
         let isMade =
-            isNamed
+            Self.setName(leaf, uri: uri)
             && Self.begin(leaf, key: leafKey, from: now, lifetime: min(lifetime, left))
             && X509_set_issuer_name(leaf, X509_get_subject_name(certificate)) == 1
             && Self.extend(
@@ -131,13 +118,12 @@ package final class CertificateAuthority {
                     (NID_authority_key_identifier, "keyid:always"),
                 ]
             ) && X509_sign(leaf, key, EVP_sha256()) > 0
-        guard isMade else {
+        guard isMade, let pair = TLSKeyPair(certificates: [leaf], key: leafKey) else {
+            X509_free(leaf)
+            EVP_PKEY_free(leafKey)
             throw CertificateAuthorityError("no certificate for \(uri): \(takeOpenSSLReason())")
         }
-        return Issued(
-            certificate: Self.pem { PEM_write_bio_X509($0, leaf) },
-            key: Self.pem { PEM_write_bio_PrivateKey($0, leafKey, nil, nil, 0, nil, nil) }
-        )
+        return pair
     }
 
     // MARK: Parts
@@ -190,6 +176,15 @@ package final class CertificateAuthority {
             -1,
             0
         ) == 1
+    }
+
+    private static func setName(_ certificate: OpaquePointer, uri: String) -> Bool {
+        var uri = uri
+        return uri.withUTF8 { text in
+            text.withMemoryRebound(to: CChar.self) {
+                copenssl_add_uri_name(certificate, $0.baseAddress, Int32($0.count)) == 1
+            }
+        }
     }
 
     private static func extend(

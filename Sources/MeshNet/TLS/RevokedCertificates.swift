@@ -36,8 +36,8 @@ package final class RevokedCertificates: @unchecked Sendable {
         serials = []
     }
 
-    /// Reads every list of a PEM text, or the one of a DER file; a text without any is an empty one.
-    /// Fails where something is broken, or not signed by the root that it names.
+    /// Reads every list of a PEM text, or the one of a DER file. An empty file revokes nothing. Fails where
+    /// something is broken, or not signed by the root that it names.
     package init(
         _ bytes: [UInt8],
         path: String,
@@ -120,7 +120,9 @@ package final class RevokedCertificates: @unchecked Sendable {
                 lists.append(crl)
             }
             if lists.count < blocks {
-                problem = "list \(lists.count + 1) is broken: \(takeOpenSSLReason())"
+                problem = "a list in it is broken: \(takeOpenSSLReason())"
+            } else if blocks == 0, !bytes.isEmpty {
+                problem = "no list in it"
             }
         } else if let crl = withMemoryBIO(bytes, { d2i_X509_CRL_bio($0, nil) }), let crl {
             lists.append(crl)

@@ -29,14 +29,7 @@ struct TLSCertificateLoader {
     mutating func load(_ source: TLSCertificateSource, into context: OpaquePointer)
         -> TLSCertificate
     {
-        var certificates: [OpaquePointer] = []
-        var key: OpaquePointer?
-        if let archive = source.pkcs12 {
-            readArchive(archive, source, &certificates, &key)
-        } else {
-            certificates = readChain(source)
-            key = readKey(source)
-        }
+        let (certificates, key) = read(source)
         defer {
             certificates.forEach { X509_free($0) }
             EVP_PKEY_free(key)
@@ -65,9 +58,11 @@ struct TLSCertificateLoader {
             _ = copenssl_ctx_add_chain(context, certificate)
         }
         checkDates(leaf, source)
-        let chain = certificates.map {
-            CertificateParser.info($0, chain: $0 == leaf ? certificates : [])
-        }
+        let chain =
+            source.pair?.chain
+            ?? certificates.map {
+                CertificateParser.info($0, chain: $0 == leaf ? certificates : [])
+            }
         let hasNames = copenssl_alternative_names(leaf).map { GENERAL_NAMES_free($0) } != nil
         return TLSCertificate(
             context: context,
@@ -79,6 +74,22 @@ struct TLSCertificateLoader {
             serverNames: hasNames
                 ? chain[0].dnsSANs : CertificateParser.commonName(leaf).map { [$0] } ?? []
         )
+    }
+
+    /// Chain and key with a reference each for the caller, as far as there are any.
+    mutating func read(
+        _ source: TLSCertificateSource
+    ) -> (certificates: [OpaquePointer], key: OpaquePointer?) {
+        if let pair = source.pair {
+            pair.certificates.forEach { X509_up_ref($0) }
+            EVP_PKEY_up_ref(pair.key)
+            return (pair.certificates, pair.key)
+        }
+        guard let archive = source.pkcs12 else { return (readChain(source), readKey(source)) }
+        var certificates: [OpaquePointer] = []
+        var key: OpaquePointer?
+        readArchive(archive, source, &certificates, &key)
+        return (certificates, key)
     }
 
     private mutating func problem(_ name: String, _ message: String) {

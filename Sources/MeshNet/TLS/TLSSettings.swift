@@ -75,6 +75,7 @@ package struct TLSSettings: Sendable {
         for certificate in certificates {
             digest.update(field: "certificate \(certificate.path)")
             digest.update(field: certificate.chain)
+            digest.update(field: certificate.pair?.leaf.chainPEM ?? "")
             digest.update(field: certificate.privateKey)
             digest.update(field: certificate.password ?? [])
             digest.update(field: certificate.pkcs12 ?? [])
@@ -93,6 +94,8 @@ package struct TLSCertificateSource: Sendable {
     package var password: [UInt8]?
     /// PKCS #12 in place of both.
     package var pkcs12: [UInt8]?
+    /// In place of them all.
+    package var pair: TLSKeyPair?
     /// Where the chain came from, for people.
     package var path: String
     /// The secret's name; empty for a certificate in place.

@@ -56,28 +56,40 @@ package final class AgentPlan: Sendable {
 }
 
 extension Worker {
-    /// Compiles the plan's listeners for this worker; they accept once given their sockets.
+    /// Compiles the plan's listeners for this worker; they accept once given their sockets, and those
+    /// without at once.
     package func listen(on sockets: [ListenerSocket]) throws(SystemError) {
+        if let internals = plan.bootstrap.internalListeners {
+            loop.internalNetwork.capacity = internals.bufferBytes
+        }
+        for config in plan.bootstrap.listeners where config.isInternal {
+            let listener = compile(config, at: config.internalAddress)
+            listener.startInternally()
+            add(listener)
+        }
         for socket in sockets {
-            let config = plan.bootstrap.listeners[socket.listener]
-            let statName = config.statName(at: socket.address)
-            let compiler = FilterChainCompiler(
-                plan: plan,
-                worker: self,
-                listener: config,
-                listenerStatName: statName
-            )
-            let listener = ActiveListener(
-                config,
-                statName: statName,
-                worker: self,
-                localAddress: socket.address,
-                chains: config.filterChains.map(compiler.compile),
-                defaultChain: config.defaultFilterChain.map(compiler.compile)
-            )
+            let listener = compile(plan.bootstrap.listeners[socket.listener], at: socket.address)
             try listener.start(socket.socket)
             add(listener)
         }
+    }
+
+    private func compile(_ config: ListenerConfig, at address: SocketAddress) -> ActiveListener {
+        let statName = config.statName(at: address)
+        let compiler = FilterChainCompiler(
+            plan: plan,
+            worker: self,
+            listener: config,
+            listenerStatName: statName
+        )
+        return ActiveListener(
+            config,
+            statName: statName,
+            worker: self,
+            localAddress: address,
+            chains: config.filterChains.map(compiler.compile),
+            defaultChain: config.defaultFilterChain.map(compiler.compile)
+        )
     }
 }
 
@@ -107,6 +119,9 @@ package struct ListenerSocket: Sendable {
 }
 
 extension ListenerConfig {
+    /// Of an internal listener.
+    var internalAddress: SocketAddress { .internal(listener: name, endpointID: "") }
+
     /// As statistics name a listener that is bound to this address.
     func statName(at address: SocketAddress) -> String {
         statPrefix.isEmpty ? StatName.address(address) : statPrefix
@@ -117,6 +132,7 @@ extension ListenerConfig {
 package enum StatName {
     /// `127.0.0.1_8080`, `[__1]_8080`: colons would separate scopes.
     package static func address(_ address: SocketAddress) -> String {
-        String(address.description.map { $0 == ":" ? "_" : $0 })
+        if case .internal(let listener, _) = address { return "envoy_internal_\(listener)" }
+        return String(address.description.map { $0 == ":" ? "_" : $0 })
     }
 }

@@ -56,10 +56,24 @@ package struct AgentPlanner {
         _ diagnostics: ConfigDiagnostics
     ) -> any UpstreamTransports {
         func transport(_ config: UpstreamTransportConfig) -> any UpstreamTransport {
-            guard case .tls(let tls) = config,
-                let slot = secrets.slot(tls, diagnostics: diagnostics)
-            else { return PlainTransport() }
-            return UpstreamTLSTransport(slot, serverName: tls.sni, prefersHostname: tls.autoHostSNI)
+            switch config {
+            case .rawBuffer: return PlainTransport()
+            case .tls(let tls):
+                guard let slot = secrets.slot(tls, diagnostics: diagnostics) else {
+                    return PlainTransport()
+                }
+                return UpstreamTLSTransport(
+                    slot,
+                    serverName: tls.sni,
+                    prefersHostname: tls.autoHostSNI
+                )
+            case .passing(let passed, let inner):
+                return PassingTransport(
+                    passed,
+                    over: transport(inner),
+                    cluster: cluster.metadata
+                )
+            }
         }
         let usual = transport(cluster.transportSocket)
         if cluster.transportSocketMatches.isEmpty { return UniformTransports(usual) }

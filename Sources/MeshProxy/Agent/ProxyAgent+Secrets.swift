@@ -50,7 +50,7 @@ extension ProxyAgent: FileWatcherDelegate {
         }
         for (config, cluster) in zip(plan.bootstrap.clusters, plan.clusters) {
             let matches = config.transportSocketMatches.map(\.transportSocket)
-            for case .tls(let tls) in [config.transportSocket] + matches {
+            for tls in ([config.transportSocket] + matches).compactMap(\.tls) {
                 add(tls.place, "cluster.\(cluster.options.statName)", isServer: false)
             }
         }

@@ -121,6 +121,15 @@ package final class ProxyAgent: TimerTarget {
     private func openSockets() throws(AgentError) -> [[ListenerSocket]] {
         var result: [[ListenerSocket]] = []
         for (index, listener) in plan.bootstrap.listeners.enumerated() {
+            if listener.isInternal {
+                listening.append(
+                    ListeningAddress(
+                        listener: index,
+                        name: listener.displayName,
+                        address: listener.internalAddress
+                    )
+                )
+            }
             for address in listener.addresses {
                 var options = ListenOptions()
                 options.transparent = listener.isTransparent

@@ -247,7 +247,7 @@ package final class AdminExplainer {
             explanation.outcome = refusal
             return explanation
         }
-        let filters = HTTPFilterChain.make(manager, stats: scratch)
+        let filters = HTTPFilterChain.make(manager, stats: scratch, formats: formats)
         let runtime = runtime()
         let routes = RouteTable(
             manager.routes,

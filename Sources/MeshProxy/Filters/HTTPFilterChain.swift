@@ -5,7 +5,8 @@ import MeshRuntime
 enum HTTPFilterChain {
     static func make(
         _ config: HTTPConnectionManagerConfig,
-        stats: WorkerStats
+        stats: WorkerStats,
+        formats: FormatEnvironment
     ) -> [any HTTPFilterFactory] {
         var filters: [any HTTPFilterFactory] = []
         for filter in config.filters {
@@ -29,6 +30,15 @@ enum HTTPFilterChain {
                         name: filter.name,
                         isDisabled: filter.isDisabled,
                         stats: stats
+                    )
+                )
+            case .setFilterState(let config):
+                filters.append(
+                    SetFilterStateFilter(
+                        config,
+                        name: filter.name,
+                        isDisabled: filter.isDisabled,
+                        formats: formats
                     )
                 )
             case .grpcWeb:

@@ -3,7 +3,7 @@ import MeshNet
 import MeshRuntime
 
 /// One listener on one worker: accepts, lets listener filters look, chooses the filter chain.
-final class ActiveListener: ListenerDelegate, RuntimeUser {
+final class ActiveListener: ListenerDelegate, InternalListenerDelegate, RuntimeUser {
     let worker: Worker
     let config: ListenerConfig
     /// As statistics name it: the address with `:` and brackets as `_`, or the configured prefix.
@@ -58,6 +58,11 @@ final class ActiveListener: ListenerDelegate, RuntimeUser {
         listener = try Listener(socket: socket, loop: worker.loop, delegate: self)
     }
 
+    /// Begins to take connections of this loop.
+    func startInternally() {
+        worker.loop.internalNetwork.listen(on: config.name, delegate: self)
+    }
+
     func close() {
         listener?.close()
         listener = nil
@@ -78,16 +83,43 @@ final class ActiveListener: ListenerDelegate, RuntimeUser {
         let loop = worker.loop
         if let keepAlive { loop.system.apply(keepAlive, to: socket) }
         let local = loop.system.localAddress(of: socket) ?? localAddress
+        inspect(AcceptedSocket(socket, of: loop.system), makeInfo(from: address, at: local))
+    }
+
+    func accepted(
+        _ socket: Socket,
+        of sockets: any Sockets,
+        from remote: SocketAddress,
+        at address: SocketAddress,
+        passed: AnyObject?
+    ) {
+        let info = makeInfo(from: remote, at: address)
+        if let passed = passed as? PassedState {
+            info.filterState = passed.filterState
+            info.dynamicMetadata = passed.metadata
+        }
+        if config.listenerFilters.contains(.originalDestination) { info.restoreAddresses() }
+        inspect(AcceptedSocket(socket, of: sockets), info)
+    }
+
+    private func makeInfo(from remote: SocketAddress, at local: SocketAddress) -> ConnectionInfo {
         let info = ConnectionInfo(
-            remoteAddress: address,
+            remoteAddress: remote,
             localAddress: local,
-            start: loop.now,
+            start: worker.loop.now,
             startWall: worker.wallClock
         )
         info.id = worker.nextConnectionID()
         info.listenerName = config.name
         info.listenerMetadata = config.metadata
-        let facts = ConnectionFacts(localAddress: local, remoteAddress: address)
+        return info
+    }
+
+    private func inspect(_ socket: AcceptedSocket, _ info: ConnectionInfo) {
+        let facts = ConnectionFacts(
+            localAddress: info.localAddress,
+            remoteAddress: info.remoteAddress
+        )
         guard let inspectors else { return choose(socket, info, facts) }
         ListenerInspection(socket, inspectors, listener: self, info: info, facts: facts).begin()
     }
@@ -110,14 +142,14 @@ final class ActiveListener: ListenerDelegate, RuntimeUser {
     }
 
     /// Takes the socket, once listener filters have seen enough of it.
-    func choose(_ socket: Socket, _ info: ConnectionInfo, _ facts: ConnectionFacts) {
+    func choose(_ socket: AcceptedSocket, _ info: ConnectionInfo, _ facts: ConnectionFacts) {
         guard let chain = matcher.match(facts).map({ chains[$0] }) ?? defaultChain else {
             stats.noFilterChainMatch.add()
             let stream = StreamInfo(connection: info, start: info.start, startWall: info.startWall)
             stream.flags.insert(.noRouteFound)
             stream.responseCodeDetails = "filter_chain_not_found"
             log(stream)
-            return worker.loop.system.abort(socket)
+            return socket.abort()
         }
         info.filterChainName = chain.name
         info.filterChainMetadata = chain.metadata
@@ -127,7 +159,8 @@ final class ActiveListener: ListenerDelegate, RuntimeUser {
         }
         let served = DownstreamConnection(info, chain: chain, listener: self)
         let connection = Connection(
-            accepted: socket,
+            accepted: socket.socket,
+            of: socket.sockets,
             loop: worker.loop,
             secure: secure,
             delegate: served
@@ -166,6 +199,7 @@ final class ActiveListener: ListenerDelegate, RuntimeUser {
     }
 
     private func log(_ stream: StreamInfo) {
+        stream.dynamicMetadata = stream.connection.dynamicMetadata
         stream.end = worker.loop.now
         for log in accessLogs { log.log(worker.context(of: stream, .notSet)) }
     }
@@ -175,4 +209,34 @@ final class ActiveListener: ListenerDelegate, RuntimeUser {
     /// Which chain these facts lead to; nil where none.
     func chainIndex(for facts: ConnectionFacts) -> Int? { matcher.match(facts) }
     func chain(at index: Int?) -> FilterChain? { index.map { chains[$0] } ?? defaultChain }
+}
+
+/// A socket that nobody serves yet. Whoever has it serves it, or closes it.
+struct AcceptedSocket {
+    let socket: Socket
+    let sockets: any Sockets
+
+    init(_ socket: Socket, of sockets: any Sockets) {
+        self.socket = socket
+        self.sockets = sockets
+    }
+
+    func close() { sockets.close(socket) }
+    func abort() { sockets.abort(socket) }
+}
+
+extension ConnectionInfo {
+    /// Takes the addresses that came with a connection inside the process for its own (envoy:
+    /// filters.listener.original_dst).
+    func restoreAddresses() {
+        let filter = "envoy.filters.listener.original_dst"
+        if case .string(let text) = dynamicMetadata[filter]?["local"],
+            let address = SocketAddress(ipAndPort: text)
+        {
+            localAddress = address
+        } else if let address = filterState["\(filter).local_ip"]?.address {
+            localAddress = address
+        }
+        if let address = filterState["\(filter).remote_ip"]?.address { remoteAddress = address }
+    }
 }

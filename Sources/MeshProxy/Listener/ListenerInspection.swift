@@ -14,14 +14,14 @@ final class ListenerInspectors {
 
     /// Nil where the listener has no filters: connections are then not looked at.
     init?(_ config: ListenerConfig, _ stats: WorkerStats) {
-        if config.listenerFilters.isEmpty { return nil }
-        filters = config.listenerFilters
+        filters = config.listenerFilters.filter { $0 != .originalDestination }
+        if filters.isEmpty { return nil }
         timeout = config.listenerFiltersTimeout.map { Nanoseconds($0) }
         continuesOnTimeout = config.continuesOnListenerFiltersTimeout
         var bytes = 0
         var hasTLS = false
         var hasHTTP = false
-        for filter in config.listenerFilters {
+        for filter in filters {
             switch filter {
             case .tlsInspector(let options):
                 hasTLS = true
@@ -30,6 +30,7 @@ final class ListenerInspectors {
             case .httpInspector:
                 hasHTTP = true
                 bytes = max(bytes, HTTPInspector.requestLineBytesMax)
+            case .originalDestination: break
             }
         }
         peekBytes = bytes
@@ -41,7 +42,7 @@ final class ListenerInspectors {
 /// An accepted socket whose first bytes decide its filter chain. It looks at them without taking them,
 /// and hands the socket back to its listener once every filter has seen enough.
 final class ListenerInspection: ReadinessHandler, TimerTarget {
-    private let socket: Socket
+    private let socket: AcceptedSocket
     private let inspectors: ListenerInspectors
     private let listener: ActiveListener
     private let info: ConnectionInfo
@@ -55,7 +56,7 @@ final class ListenerInspection: ReadinessHandler, TimerTarget {
     private var isOver = false
 
     init(
-        _ socket: Socket,
+        _ socket: AcceptedSocket,
         _ inspectors: ListenerInspectors,
         listener: ActiveListener,
         info: ConnectionInfo,
@@ -77,7 +78,7 @@ final class ListenerInspection: ReadinessHandler, TimerTarget {
         if isOver { return }
         if let timeout = inspectors.timeout { timer = loop.arm(self, after: timeout) }
         do throws(SystemError) {
-            registration = try loop.register(self, for: socket)
+            registration = try loop.register(self, for: socket.socket, of: socket.sockets)
         } catch {
             listener.stats.downstreamListenerFilterError.add()
             refuse()
@@ -102,7 +103,7 @@ final class ListenerInspection: ReadinessHandler, TimerTarget {
     private func look() {
         if isOver { return }
         withUnsafeTemporaryAllocation(byteCount: inspectors.peekBytes, alignment: 1) { buffer in
-            switch loop.system.peek(socket, into: buffer) {
+            switch socket.sockets.peek(socket.socket, into: buffer) {
             case .wouldBlock: return
             case .failed:
                 inspectors.httpStats?.readError.add()
@@ -123,6 +124,7 @@ final class ListenerInspection: ReadinessHandler, TimerTarget {
             switch inspectors.filters[current] {
             case .tlsInspector(let options): verdict = inspectTLS(bytes, options)
             case .httpInspector: verdict = inspectHTTP(bytes)
+            case .originalDestination: verdict = .enough
             }
             switch verdict {
             case .enough: current += 1
@@ -202,6 +204,6 @@ final class ListenerInspection: ReadinessHandler, TimerTarget {
 
     private func refuse() {
         release()
-        loop.system.close(socket)
+        socket.close()
     }
 }

@@ -175,7 +175,8 @@ package final class RouteMatcher {
             return .metadata(at)
         }
         for at in config.filterState.indices
-        where !config.filterState[at].matches(stream.filterState) {
+        where !config.filterState[at].matches(stream.filterStateObject(config.filterState[at].key))
+        {
             return .filterState(at)
         }
         return nil

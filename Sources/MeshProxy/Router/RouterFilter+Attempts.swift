@@ -12,6 +12,11 @@ extension RouterFilter {
         wanted.payload = action.payload(of: stream.request, stream.info.httpVersion)
         wanted.criteria = selection?.criteria
         wanted.identity = cluster.options.identitySource?.identity(of: stream.request)
+        if cluster.options.passesState, let shared = stream.info.sharedState {
+            var identity = wanted.identity ?? ConnectionIdentity()
+            identity.shared = shared
+            wanted.identity = identity
+        }
         if let retry, retry.avoidsPreviousHosts, !previousHosts.isEmpty {
             wanted.rejected = previousHosts
             wanted.attemptsMax = retry.hostSelectionAttemptsMax + 1

@@ -149,6 +149,11 @@ extension Admin {
             json.key("pipe")
             json.beginObject()
             json.member("path", path)
+        case .internal(let listener, let endpointID):
+            json.key("envoy_internal_address")
+            json.beginObject()
+            json.member("server_listener_name", listener)
+            if !endpointID.isEmpty { json.member("endpoint_id", endpointID) }
         }
         json.endObject()
         json.endObject()

@@ -14,9 +14,14 @@ extension FormatValues {
             return metadata(source, namespace, path, context).map {
                 append($0, lengthMax, &buffer)
             } ?? .absent
-        case .filterState(let key, let isPlain, let lengthMax):
-            guard let value = context.stream.filterState[key] else { return .absent }
-            if isPlain { return append(.string(value.text), lengthMax, &buffer) }
+        case .filterState(let key, let form, let lengthMax):
+            guard let value = context.stream.filterStateObject(key) else { return .absent }
+            switch form {
+            case .plain: return append(.string(value.text), lengthMax, &buffer)
+            case .field(let name):
+                return value.field(name).map { append($0, lengthMax, &buffer) } ?? .absent
+            case .typed: break
+            }
             if let json = value.json {
                 buffer.append(String(json.prefix(lengthMax ?? .max)))
                 return .json

@@ -124,13 +124,16 @@ enum FormatValues {
             return address(connection.directRemoteAddress, .withoutPort, &buffer)
         case .downstreamDirectRemotePort:
             return address(connection.directRemoteAddress, .port, &buffer)
-        // No listener filter changes the local address.
-        case .downstreamLocalAddress, .downstreamDirectLocalAddress:
-            return address(connection.localAddress, .whole, &buffer)
-        case .downstreamLocalAddressWithoutPort, .downstreamDirectLocalAddressWithoutPort:
+        case .downstreamLocalAddress: return address(connection.localAddress, .whole, &buffer)
+        case .downstreamLocalAddressWithoutPort:
             return address(connection.localAddress, .withoutPort, &buffer)
-        case .downstreamLocalPort, .downstreamDirectLocalPort:
-            return address(connection.localAddress, .port, &buffer)
+        case .downstreamLocalPort: return address(connection.localAddress, .port, &buffer)
+        case .downstreamDirectLocalAddress:
+            return address(connection.directLocalAddress, .whole, &buffer)
+        case .downstreamDirectLocalAddressWithoutPort:
+            return address(connection.directLocalAddress, .withoutPort, &buffer)
+        case .downstreamDirectLocalPort:
+            return address(connection.directLocalAddress, .port, &buffer)
         case .downstreamTransportFailureReason:
             return text(connection.transportFailureReason, &buffer)
         case .downstreamTLSVersion: return text(connection.tls?.version, &buffer)

@@ -10,6 +10,9 @@ package final class ConnectionInfo {
     package var directRemoteAddress: SocketAddress
     /// The peer after PROXY protocol; the direct one otherwise.
     package var remoteAddress: SocketAddress
+    /// What was connected to, as the kernel has it; what ``localAddress`` is unless a listener filter knows
+    /// better.
+    package var directLocalAddress: SocketAddress
     package var localAddress: SocketAddress
     /// Set once the handshake is complete.
     package var tls: TLSConnectionInfo?
@@ -26,6 +29,8 @@ package final class ConnectionInfo {
     package var filterChainMetadata: MetadataConfig?
     /// What network filters found out, by filter name, then key.
     package var dynamicMetadata: [String: [String: MetadataValue]] = [:]
+    /// What came with the connection, and what network filters added.
+    package var filterState: [String: FilterStateObject] = [:]
     package var start: Instant
     package var startWall: WallTime
     /// When the TLS handshake was complete.
@@ -39,6 +44,7 @@ package final class ConnectionInfo {
     ) {
         directRemoteAddress = remoteAddress
         self.remoteAddress = remoteAddress
+        directLocalAddress = localAddress
         self.localAddress = localAddress
         self.start = start
         self.startWall = startWall
@@ -53,21 +59,6 @@ package indirect enum MetadataValue: Hashable, Sendable {
     case string(String)
     case list([MetadataValue])
     case structure([String: MetadataValue])
-}
-
-/// What a filter leaves for logs and policies.
-package struct FilterStateObject: Hashable, Sendable, ExpressibleByStringLiteral {
-    /// For policies, and for logs that ask for PLAIN.
-    package let text: String
-    /// For logs that ask for TYPED; nil: the text.
-    package let json: String?
-
-    package init(_ text: String, json: String? = nil) {
-        self.text = text
-        self.json = json
-    }
-
-    package init(stringLiteral text: String) { self.init(text) }
 }
 
 /// Everything one request, or one raw TCP connection, leaves behind for logs, stats and policy.
@@ -127,6 +118,7 @@ package final class StreamInfo {
     package var connectionTerminationDetails = ""
     /// By filter name (namespace), then key.
     package var dynamicMetadata: [String: [String: MetadataValue]] = [:]
+    /// What this stream's filters left; see ``filterStateObject(_:)``.
     package var filterState: [String: FilterStateObject] = [:]
     /// Of the endpoint in ``upstreamHost``; by namespace, then key.
     package var upstreamHostMetadata: [String: [String: MetadataValue]] = [:]

@@ -39,13 +39,13 @@ extension ValueMatch {
 }
 
 extension FilterStateMatchConfig {
-    /// Whether the filter state, by key, has what is wanted. A missing object never matches.
-    package func matches(_ filterState: [String: FilterStateObject]) -> Bool {
-        guard let text = filterState[key]?.text else { return false }
+    /// Whether the object of this key has what is wanted. A missing one never matches.
+    package func matches(_ object: FilterStateObject?) -> Bool {
+        guard let object else { return false }
         switch specifier {
-        case .string(let match): return match.matches(text)
+        case .string(let match): return match.matches(object.text)
         case .address(let ranges, let isInverted):
-            guard let address = IPAddress(text) else { return false }
+            guard let address = object.address?.ip ?? IPAddress(object.text) else { return false }
             return ranges.contains { $0.contains(address) } != isInverted
         }
     }

@@ -161,7 +161,8 @@ extension RBACProgram {
         case .directRemoteIP: return connection.directRemoteAddress.description
         case .remoteIP: return stream.remoteAddress.description
         case .filterState(let match):
-            return stream.filterState[match.key].map { Self.quoted($0.text) } ?? "no such object"
+            return stream.filterStateObject(match.key).map { Self.quoted($0.text) }
+                ?? "no such object"
         }
     }
 

@@ -148,7 +148,9 @@ final class RBACProgram {
         case .sourceIP: return contains(operand, stream.connection.remoteAddress)
         case .directRemoteIP: return contains(operand, stream.connection.directRemoteAddress)
         case .remoteIP: return contains(operand, stream.remoteAddress)
-        case .filterState: return filterStates[operand].matches(stream.filterState)
+        case .filterState:
+            let match = filterStates[operand]
+            return match.matches(stream.filterStateObject(match.key))
         }
     }
 

@@ -34,6 +34,9 @@ extension ClusterOptions {
         outputHighWatermark = config.perConnectionBufferLimitBytes
         self.transports = transports
         identitySource = IdentitySource(config.http)
+        passesState =
+            ([config.transportSocket] + config.transportSocketMatches.map(\.transportSocket))
+            .contains(where: \.passes)
         if config.metadata != MetadataConfig(nil) { metadata = config.metadata }
     }
 }

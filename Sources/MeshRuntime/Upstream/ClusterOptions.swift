@@ -22,6 +22,8 @@ package struct ClusterOptions: Sendable {
     package var transports: any UpstreamTransports = UniformTransports()
     /// Present where each request says whom its connection is to reach.
     package var identitySource: IdentitySource?
+    /// Whether connections bring filter state with them (envoy: internal_upstream).
+    package var passesState = false
     /// What is spoken to it.
     package var codecs: UpstreamCodecs
     /// For `%METADATA(CLUSTER:…)%`; nil where there is none.

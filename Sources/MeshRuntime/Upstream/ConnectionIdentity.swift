@@ -9,10 +9,17 @@ package struct ConnectionIdentity: Hashable, Sendable {
     package var serverName: String
     /// Names of which the peer's certificate must have one; empty for the configured ones.
     package var verifiedNames: [String]
+    /// What the connection is to bring to a listener inside the process.
+    package var shared: SharedState?
 
-    package init(serverName: String = "", verifiedNames: [String] = []) {
+    package init(
+        serverName: String = "",
+        verifiedNames: [String] = [],
+        shared: SharedState? = nil
+    ) {
         self.serverName = serverName
         self.verifiedNames = verifiedNames
+        self.shared = shared
     }
 }
 

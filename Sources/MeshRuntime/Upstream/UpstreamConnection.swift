@@ -65,8 +65,7 @@ package final class UpstreamConnection {
     package var isReused: Bool { requestCount > 1 }
     /// What is spoken; nil before it is known.
     package var version: HTTPVersion? { factory?.version }
-    package private(set) lazy var localAddress: SocketAddress? =
-        connection.flatMap { pool.loop.system.localAddress(of: $0.socket) }
+    package private(set) lazy var localAddress: SocketAddress? = connection?.localAddress
     package var tls: TLSConnectionInfo? { connection?.tls }
     /// When it began to connect, when TCP was connected, and when TLS was established, where it is used.
     package var start: Instant { account.start }

@@ -49,6 +49,7 @@ struct UpstreamConnectionAccount {
                 loop: cluster.worker.loop,
                 secure: secure,
                 timeout: options.connectTimeout,
+                passing: endpoint.transport.passed(to: endpoint.spec, identity),
                 delegate: owner
             )
             connection.outputHighWatermark = options.outputHighWatermark
@@ -111,7 +112,9 @@ struct UpstreamConnectionAccount {
             cluster.stats.upstreamCxConnectTimeout.add()
         case .connectFailed(let error):
             kind = .remoteConnectionFailure
-            failureText = "delayed connect error: \(error.reason)"
+            // Envoy asks a listener inside the process at once.
+            let isInternal = if case .internal = remoteAddress { true } else { false }
+            failureText = "\(isInternal ? "immediate" : "delayed") connect error: \(error.reason)"
         case .tlsFailed:
             kind = .remoteConnectionFailure
             cluster.tlsStats?.failed((connection?.secure as? TLSSession)?.failure)

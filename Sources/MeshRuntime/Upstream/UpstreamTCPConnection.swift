@@ -191,7 +191,7 @@ extension UpstreamTCPConnection: ConnectionDelegate {
     package func connectionEstablished(_ connection: Connection) {
         guard let connector else { return }
         self.connector = nil
-        localAddress = cluster.worker.loop.system.localAddress(of: connection.socket)
+        localAddress = connection.localAddress
         account.established(connection)
         noLongerPending()
         cluster.stats.upstreamRqTotal.add()

@@ -17,6 +17,14 @@ package protocol UpstreamTransport: AnyObject, Sendable {
         _ identity: ConnectionIdentity?,
         usualALPN: [String]
     ) -> (any SecureTransport)?
+    /// What goes with a connection to a listener inside the process.
+    func passed(to endpoint: EndpointSpec, _ identity: ConnectionIdentity?) -> PassedState?
+}
+
+extension UpstreamTransport {
+    package func passed(to endpoint: EndpointSpec, _ identity: ConnectionIdentity?)
+        -> PassedState?
+    { nil }
 }
 
 /// Plain TCP (envoy: transport_sockets.raw_buffer).

@@ -25,7 +25,9 @@ package final class Credentials: Sendable {
         _ source: TLSCertificateSource,
         trust: MeshTrust
     ) throws(IdentityError) {
+        var source = source
         do throws(TLSSettingsError) {
+            try source.read()
             server = try TLSContext(trust.serverSettings(source, of: identity))
             client = try TLSContext(trust.clientSettings(source))
         } catch {

@@ -40,8 +40,8 @@ package final class IdentityStore {
     private var isDirty = false
     private var lastPublished: Instant
 
-    /// Certificates made or read in one turn of the loop: some 5 ms.
-    private static let sliceMax = 16
+    /// Certificates made or read in one turn of the loop: some 10 ms.
+    private static let sliceMax = 8
     /// While many are under way, workers hear of them this often.
     private static let publishInterval = Nanoseconds.milliseconds(100)
     /// Wall time may jump; deadlines in it are looked at that often at least.
