@@ -99,8 +99,14 @@ package final class TrafficMetrics: Sendable {
     /// shown with its last value at least once before it leaves.
     ///
     /// - Parameter isKnown: whether the file still names a workload.
-    func sweep(now: Instant, isKnown: (_ namespace: String, _ workload: String) -> Bool) {
+    /// - Returns: what the series that have left had counted.
+    @discardableResult
+    func sweep(
+        now: Instant,
+        isKnown: (_ namespace: String, _ workload: String) -> Bool
+    ) -> [TrafficCells.Totals] {
         state.withLock { state in
+            var left: [TrafficCells.Totals] = []
             var kept: [Series] = []
             kept.reserveCapacity(state.series.count)
             for series in state.series {
@@ -113,13 +119,14 @@ package final class TrafficMetrics: Sendable {
                     !series.labels.peersAreKnown(isKnown),
                     series.retire()
                 {
+                    left.append(totals)
                     continue
                 }
                 kept.append(series)
             }
-            let hasChanged = kept.count != state.series.count
             state.series = kept
-            if hasChanged { state.index() }
+            if !left.isEmpty { state.index() }
+            return left
         }
     }
 }
