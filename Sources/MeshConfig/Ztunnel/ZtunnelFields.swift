@@ -54,9 +54,24 @@ extension ConfigObject {
 
     /// The strings of list `key`, each turned into a value by `make`; nil is an error that says what was
     /// expected.
-    func parsed<T>(_ key: String, _ expected: String, _ make: (String) -> T?) -> [T] {
+    func parsed<T: Sendable>(
+        _ key: String,
+        _ expected: String,
+        _ make: (String) -> T?
+    ) -> [T] {
+        placed(key, expected, make).map(\.value)
+    }
+
+    /// As ``parsed(_:_:_:)``, each with its place in the file.
+    func placed<T: Sendable>(
+        _ key: String,
+        _ expected: String,
+        _ make: (String) -> T?
+    ) -> [ZtunnelConfig.Placed<T>] {
         listed(key).enumerated().compactMap { index, node in
-            if case .string(let text) = node.content, let value = make(text) { return value }
+            if case .string(let text) = node.content, let value = make(text) {
+                return .init(value: value, index: index, position: node.position)
+            }
             diagnostics.error(
                 "expected \(expected), got \(node)",
                 path: path.member(key).element(index),
@@ -102,6 +117,15 @@ extension ConfigObject {
     func nodes() -> [(key: String, node: ConfigNode)] {
         skip()
         return writtenMembers.map { ($0.key, $0.node) }
+    }
+}
+
+extension ZtunnelConfig {
+    /// An element of a list and where it stands, for what is checked when all is read.
+    struct Placed<Value: Sendable>: Sendable {
+        let value: Value
+        let index: Int
+        let position: ConfigPosition
     }
 }
 

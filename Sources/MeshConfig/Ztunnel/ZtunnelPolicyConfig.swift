@@ -78,12 +78,22 @@ extension ZtunnelConfig {
         }
     }
 
-    package enum StringMatch: Hashable, Sendable {
+    package enum StringMatch: Hashable, Sendable, CustomStringConvertible {
         case exact(String)
         case prefix(String)
         case suffix(String)
         /// Anything but the empty string.
         case presence
+
+        /// For people: `"a"`, `Prefix "a"`, `Presence`.
+        package var description: String {
+            switch self {
+            case .exact(let text): "\"\(text)\""
+            case .prefix(let text): "Prefix \"\(text)\""
+            case .suffix(let text): "Suffix \"\(text)\""
+            case .presence: "Presence"
+            }
+        }
 
         static let tags: Set<String> = ["!Exact", "!Prefix", "!Suffix", "!Presence"]
     }
@@ -242,15 +252,18 @@ extension ZtunnelConfig.StringMatch {
             .prefix(let text) where text.hasPrefix("spiffe://"):
             return "principals are compared without \"spiffe://\": this never matches"
         case .exact(let text):
-            let parts = text.split(separator: "/", omittingEmptySubsequences: false)
-            let isIdentity =
-                parts.count == 5 && parts[1] == "ns" && parts[3] == "sa"
-                && parts.allSatisfy { !$0.isEmpty }
-            return isIdentity
+            return Self.isPrincipal(text)
                 ? nil
                 : "\(ConfigNode.quoted(text)) is no identity: expected"
                     + " \"TRUST_DOMAIN/ns/NAMESPACE/sa/SERVICE_ACCOUNT\""
         default: return nil
         }
+    }
+
+    /// `TRUST_DOMAIN/ns/NAMESPACE/sa/SERVICE_ACCOUNT`
+    static func isPrincipal<T: StringProtocol>(_ text: T) -> Bool {
+        let parts = text.split(separator: "/", omittingEmptySubsequences: false)
+        return parts.count == 5 && parts[1] == "ns" && parts[3] == "sa"
+            && parts.allSatisfy { !$0.isEmpty }
     }
 }

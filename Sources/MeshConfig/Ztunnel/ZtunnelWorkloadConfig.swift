@@ -48,7 +48,7 @@ extension ZtunnelConfig {
         package var namespace: String
         package var serviceAccount: String
         package var trustDomain: String
-        package var addresses: [IPAddress]
+        package var addresses: [IPAddress] { placedAddresses.map(\.value) }
         package var tunnel: TunnelProtocol
         package var networkMode: NetworkMode
         package var node: String
@@ -64,21 +64,29 @@ extension ZtunnelConfig {
         package var nativeTunnel: Bool
         package var applicationTunnel: ApplicationTunnel?
         /// Keys of policies, `namespace/name`.
-        package var authorizationPolicies: [String]
+        package var authorizationPolicies: [String] { placedPolicies.map(\.value) }
         package var status: Status
         package var locality: Locality
         package var capacity: UInt32
         package var services: [Membership]
         package var place: ConfigPlace
+        let placedAddresses: [Placed<IPAddress>]
+        let placedPolicies: [Placed<String>]
 
         init(_ object: ConfigObject) {
             object.require("workloadIps", "services")
             uid = object.string("uid") ?? ""
             name = object.string("name") ?? ""
-            namespace = object.requiredString("namespace")
-            serviceAccount = object.filled("serviceAccount", default: "default")
-            trustDomain = object.filled("trustDomain", default: "cluster.local")
-            addresses = object.parsed("workloadIps", "an IP address") { IPAddress($0) }
+            namespace = object.identityPart("namespace", object.requiredString("namespace"))
+            serviceAccount = object.identityPart(
+                "serviceAccount",
+                object.filled("serviceAccount", default: "default")
+            )
+            trustDomain = object.identityPart(
+                "trustDomain",
+                object.filled("trustDomain", default: "cluster.local")
+            )
+            placedAddresses = object.placed("workloadIps", "an IP address") { IPAddress($0) }
             tunnel = object.word("protocol") ?? .tcp
             networkMode = object.word("networkMode") ?? .standard
             node = object.string("node") ?? ""
@@ -93,7 +101,7 @@ extension ZtunnelConfig {
             networkGateway = object.object("networkGateway").flatMap { Gateway($0) }
             nativeTunnel = object.bool("nativeTunnel") ?? false
             applicationTunnel = object.object("applicationTunnel").flatMap { ApplicationTunnel($0) }
-            authorizationPolicies = object.parsed(
+            placedPolicies = object.placed(
                 "authorizationPolicies",
                 "the key of a policy, \"namespace/name\""
             ) { $0.contains("/") ? $0 : nil }
@@ -145,5 +153,13 @@ extension ConfigObject {
     /// The empty string stands for the default too, as in the control plane's messages.
     fileprivate func filled(_ key: String, default fallback: String) -> String {
         string(key).flatMap { $0.isEmpty ? nil : $0 } ?? fallback
+    }
+
+    /// `text`, of which a SPIFFE ID is made.
+    fileprivate func identityPart(_ key: String, _ text: String) -> String {
+        if text.utf8.contains(UInt8(ascii: "/")) {
+            error("must not contain a slash: it becomes a part of the identity", at: key)
+        }
+        return text
     }
 }

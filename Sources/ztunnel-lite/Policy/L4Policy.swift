@@ -145,11 +145,13 @@ extension ZtunnelConfig.Policy.Condition {
 }
 
 extension ZtunnelConfig.StringMatch {
+    /// Byte by byte: equivalent spellings of a character are different names.
     func matches(_ text: String) -> Bool {
         switch self {
-        case .exact(let wanted): text == wanted
-        case .prefix(let wanted): text.hasPrefix(wanted)
-        case .suffix(let wanted): text.hasSuffix(wanted)
+        case .exact(let wanted): text.utf8.elementsEqual(wanted.utf8)
+        case .prefix(let wanted): text.utf8.starts(with: wanted.utf8)
+        case .suffix(let wanted):
+            text.utf8.suffix(wanted.utf8.count).elementsEqual(wanted.utf8)
         case .presence: !text.isEmpty
         }
     }

@@ -81,19 +81,21 @@ extension L4Match {
     func phrase(_ field: L4Field, _ facts: inout L4Facts) -> String {
         let wanted = wanted(field)
         let found = facts.found(field)
+        let isAnonymous = field.isOfIdentity && facts.connection.identity == nil
         switch verdict(field, &facts) {
         case .notAsked: return "\(field.name) asks nothing"
         case .holds:
-            return wanted.positive.isEmpty
-                ? (facts.connection.identity == nil && field.isOfIdentity
-                    ? "\(field.negativeName) has \(found)" : "\(field.negativeName) lacks \(found)")
-                : "\(field.name) has \(found)"
+            if !wanted.positive.isEmpty { return "\(field.name) has \(found)" }
+            return "\(field.negativeName) \(isAnonymous ? "has" : "lacks") \(found)"
         case .notListed:
             let list = Self.abridged(wanted.positive)
-            return "\(field.noun) \(found) is not in \(field.name) [\(list)]"
+            return isAnonymous
+                ? "no identity, \(field.name) asks for [\(list)]"
+                : "\(field.noun) \(found) is not in \(field.name) [\(list)]"
         case .excluded:
             let list = Self.abridged(wanted.negative)
-            return "\(field.noun) \(found) is in \(field.negativeName) [\(list)]"
+            return "\(isAnonymous ? found : "\(field.noun) \(found)") is in"
+                + " \(field.negativeName) [\(list)]"
         }
     }
 
@@ -140,18 +142,6 @@ extension L4Facts {
         case .destinationIPs: return connection.destination.ip?.description ?? "no address"
         case .destinationPorts:
             return connection.destination.port.map { "\($0)" } ?? "no port"
-        }
-    }
-}
-
-extension ZtunnelConfig.StringMatch: CustomStringConvertible {
-    /// As the file has it: `"a"`, `Prefix "a"`, `Presence`.
-    package var description: String {
-        switch self {
-        case .exact(let text): "\"\(text)\""
-        case .prefix(let text): "Prefix \"\(text)\""
-        case .suffix(let text): "Suffix \"\(text)\""
-        case .presence: "Presence"
         }
     }
 }

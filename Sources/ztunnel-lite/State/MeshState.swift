@@ -137,6 +137,11 @@ struct IndexByKey<Key: Hashable & Sendable>: Sendable {
         }
     }
 
+    mutating func replace(_ place: Int32, by other: Int32, for key: Key) {
+        if single[key] == place { single[key] = other }
+        if let index = several[key]?.firstIndex(of: place) { several[key]?[index] = other }
+    }
+
     /// In the order in which they were inserted.
     subscript(key: Key) -> [Int32] {
         guard let place = single[key] else { return [] }

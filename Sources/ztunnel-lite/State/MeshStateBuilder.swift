@@ -79,11 +79,23 @@ struct MeshStateBuilder {
         serviceKeys[service.key] = place
         servicesByHostname.insert(place, for: service.hostname)
         for vip in service.vips {
-            if vip.network == network { servicesByAddress.insert(place, for: vip.address) }
+            if vip.network == network { insert(place, at: vip.address, of: service.namespace) }
             addresses[vip] = .service(place)
         }
         for range in service.ranges where range.network == network {
             servicesByRange.append((range.range, place))
+        }
+    }
+
+    /// Of services of one namespace with one VIP the last is meant.
+    private mutating func insert(_ place: Int32, at vip: IPAddress, of namespace: String) {
+        let others = servicesByAddress[vip].filter {
+            config.services[Int($0)].namespace == namespace
+        }
+        if let other = others.first {
+            servicesByAddress.replace(other, by: place, for: vip)
+        } else {
+            servicesByAddress.insert(place, for: vip)
         }
     }
 
