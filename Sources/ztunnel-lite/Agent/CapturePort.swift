@@ -28,6 +28,7 @@ final class CapturePort: ListenerDelegate {
         options.keepAlive = worker.options.keepAlive
         system.apply(options, to: socket)
         guard let local = system.localAddress(of: socket) else { return system.close(socket) }
+        worker.observer.socketOpened(direction)
         switch purpose {
         case .outbound:
             let destination = system.originalDestination(of: socket) ?? local
@@ -45,6 +46,13 @@ final class CapturePort: ListenerDelegate {
             acceptTunnels(socket, source, local)
         case .socks5:
             start(socket, SOCKS5Handshake(worker, from: source))
+        }
+    }
+
+    private var direction: ConnectionRecord.Direction {
+        switch purpose {
+        case .outbound, .socks5: .outbound
+        case .inbound, .inboundPlaintext: .inbound
         }
     }
 
@@ -69,8 +77,10 @@ final class CapturePort: ListenerDelegate {
             secure: nil,
             delegate: delegate
         )
-        // Nobody is told: the connection was lost before it began.
-        try? connection.start()
+        do throws(SystemError) { try connection.start() } catch {
+            // Lost before it began.
+            worker.observer.socketClosed(direction)
+        }
     }
 
     private func refuse(_ socket: Socket, _ source: SocketAddress, _ destination: SocketAddress) {
@@ -80,6 +90,7 @@ final class CapturePort: ListenerDelegate {
             direction: .inbound,
             error: "failed to fetch information about local workload: \(destination)"
         )
+        worker.observer.socketClosed(direction)
         worker.loop.system.abort(socket)
     }
 }

@@ -140,12 +140,18 @@ extension ZtunnelOptions {
             variable: "ENABLE_ORIG_SRC",
             flag: "",
             form: "true|false",
-            help: "connect to workloads from the client's address (where permitted)",
+            help: "connect to workloads from the client's address (with PACKET_MARK)",
             apply: { options, value in
                 guard let wanted = boolean(value) else { return booleanForm }
                 options.usesOriginalSource = wanted
                 return nil
             }
+        ),
+        toggle(
+            "ENABLE_RESPONSE_BAGGAGE",
+            "",
+            \.sendsResponseBaggage,
+            "tell clients who the workload is"
         ),
         toggle(
             "LOCALHOST_APP_TUNNEL",

@@ -56,9 +56,12 @@ package struct ZtunnelOptions: Sendable {
     package var workers: Int?
     package var terminationDeadline = Nanoseconds.seconds(5)
     package var packetMark: UInt32?
-    /// Connect to local workloads from the client's own address; nil: where the system lets us.
+    /// Connect to local workloads from the client's own address; nil: where packets are marked, which is
+    /// what brings the replies back.
     package var usesOriginalSource: Bool?
     package var allowsLocalhostTunnel = true
+    /// Granted tunnels say who the workload is.
+    package var sendsResponseBaggage = true
     package var keepAlive: SocketOptions.KeepAlive? = .init(
         probes: 9,
         idleSeconds: 180,

@@ -15,11 +15,15 @@ package struct ZtunnelSockets {
         []
     /// Sockets may be bound to addresses that are not ours (CAP_NET_ADMIN).
     package private(set) var canBorrowSources = false
-    /// What was asked for and is not to be had, for the log.
-    package private(set) var notes: [String] = []
-
+    /// Listeners take what a TPROXY rule sends them, whatever its address.
+    private var isTransparent = false
+    /// Somebody asked for marked packets.
+    private var wasMarked = false
     private let system: any System
-    private let options: ZtunnelOptions
+    private var options: ZtunnelOptions
+
+    /// ztunnel's mark.
+    private static let markDefault: UInt32 = 1337
 
     /// Opens one socket per port and worker (SO_REUSEPORT), so that the kernel spreads connections.
     package init(
@@ -30,17 +34,18 @@ package struct ZtunnelSockets {
         self.system = system
         self.options = options
         sockets = Array(repeating: [], count: workers)
-        let isMarked = try markIsPermitted(options)
-        if !isMarked { options.packetMark = nil }
-        if options.usesOriginalSource != false {
-            canBorrowSources = isPermitted { $0.transparent = true }
-            guard canBorrowSources || options.usesOriginalSource == nil else {
-                throw ZtunnelError(
-                    "ENABLE_ORIG_SRC is true, but the system does not let us use other addresses;"
-                        + " it takes CAP_NET_ADMIN"
-                )
-            }
+        try decideMark(&options)
+        isTransparent = isPermitted { $0.transparent = true }
+        // Without marked packets no routing rule could bring the replies back.
+        let wantsSources = options.usesOriginalSource ?? wasMarked
+        canBorrowSources = wantsSources && isTransparent
+        guard canBorrowSources || options.usesOriginalSource != true else {
+            throw ZtunnelError(
+                "ENABLE_ORIG_SRC is true, but the system does not let us use other addresses;"
+                    + " it takes CAP_NET_ADMIN"
+            )
         }
+        self.options = options
         try open(.outbound, options.outboundAddress)
         try open(.inbound, options.inboundAddress)
         try open(.inboundPlaintext, options.inboundPlaintextAddress)
@@ -56,12 +61,17 @@ package struct ZtunnelSockets {
         return true
     }
 
-    private mutating func markIsPermitted(_ options: ZtunnelOptions) throws(ZtunnelError) -> Bool {
-        guard let mark = options.packetMark else { return true }
-        if isPermitted({ $0.mark = mark }) { return true }
-        throw ZtunnelError(
-            "PACKET_MARK: the system does not let us mark packets; it takes CAP_NET_ADMIN"
-        )
+    /// In shared mode packets are marked where that is permitted: others' rules know them by it.
+    private mutating func decideMark(_ options: inout ZtunnelOptions) throws(ZtunnelError) {
+        let wanted = options.packetMark
+        wasMarked = wanted != nil
+        let mark = wanted ?? (options.mode == .shared ? Self.markDefault : nil)
+        options.packetMark = mark.flatMap { mark in isPermitted { $0.mark = mark } ? mark : nil }
+        guard options.packetMark != nil || wanted == nil else {
+            throw ZtunnelError(
+                "PACKET_MARK: the system does not let us mark packets; it takes CAP_NET_ADMIN"
+            )
+        }
     }
 
     private mutating func open(
@@ -69,8 +79,7 @@ package struct ZtunnelSockets {
         _ wanted: SocketAddress
     ) throws(ZtunnelError) {
         var listening = ListenOptions()
-        // Accepts what a TPROXY rule sends here, whatever its address.
-        listening.transparent = canBorrowSources
+        listening.transparent = isTransparent
         listening.mark = options.packetMark
         listening.onlyIPv6 = false
         var bound = options.bindable(wanted)

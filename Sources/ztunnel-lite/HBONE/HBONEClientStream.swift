@@ -115,7 +115,11 @@ final class HBONEClientStream: RelayEnd, ClientStreamDelegate {
             owner?.tunnelLost(isUnprocessed: isUnprocessed, "stream reset: \(reason.text)")
             return
         }
-        owner?.farClosed(isCut: true, "stream reset: \(reason.text)")
+        if let cause = connection.endCause {
+            owner?.fail(cause.reason, cause.flag)
+        } else {
+            owner?.farClosed(isCut: true, "stream reset: \(reason.text)")
+        }
     }
 
     func requestBlocked() { owner?.farBlocked() }

@@ -15,6 +15,8 @@ final class HBONEConnection: ConnectionDelegate, ClientCodecDelegate, TimerTarge
     /// What the handshake established; nil before.
     private(set) var tls: TLSConnectionInfo?
     private(set) var tunnels = 0
+    /// Why it was ended under its tunnels, where we did it.
+    private(set) var endCause: HBONEFailure?
     /// It takes no further tunnel.
     private var isRetired = false
     private var idleTimer = TimerID.none
@@ -81,13 +83,15 @@ final class HBONEConnection: ConnectionDelegate, ClientCodecDelegate, TimerTarge
     /// The worker's certificates have changed.
     func review(_ identities: IdentitySnapshot) {
         if let peer = tls?.peer, identities.revoked.contains(peer) {
-            worker.log.info(
-                .connection,
-                "HBONE: \(group.key.gateway): the peer's certificate was revoked"
-            )
-            return connection?.abort() ?? ()
+            return end(.certificateRevoked, "the peer's certificate was revoked")
         }
         if identities.credentials[group.key.source] !== credentials { retire() }
+    }
+
+    private func end(_ flag: FailureFlag, _ reason: String) {
+        endCause = HBONEFailure(flag: flag, reason: reason)
+        worker.log.info(.connection, "HBONE: \(group.key.gateway): \(reason)")
+        connection?.abort()
     }
 
     private func leave() {
@@ -138,8 +142,7 @@ final class HBONEConnection: ConnectionDelegate, ClientCodecDelegate, TimerTarge
             if tunnels == 0 { leave() }
         } else {
             expiryTimer = .none
-            worker.log.info(.connection, "HBONE: \(group.key.gateway): a certificate has expired")
-            connection?.abort()
+            end(.tlsFailure, "a certificate has expired")
         }
     }
 

@@ -47,6 +47,7 @@ final class InboundConnection: ConnectionDelegate, ServerCodecDelegate, TimerTar
         do throws(SystemError) {
             try connection.start(timeout: ZtunnelWorker.handshakeTimeout)
         } catch {
+            worker.observer.socketClosed(.inbound)
             worker.remove(self)
         }
     }
@@ -133,6 +134,7 @@ final class InboundConnection: ConnectionDelegate, ServerCodecDelegate, TimerTar
             case .local, .remote, .reset, .connectFailed: break
             }
         }
+        worker.observer.socketClosed(.inbound)
         worker.loop.cancel(&expiryTimer)
         let codec = codec
         self.codec = nil
@@ -165,6 +167,12 @@ final class InboundConnection: ConnectionDelegate, ServerCodecDelegate, TimerTar
             stream.refuse(status: 400)
             return nil
         }
+        // The mesh may have changed since the connection came in.
+        guard let workload = worker.state.current(workload) else {
+            refused("failed to fetch information about local workload: \(localAddress)")
+            stream.refuse(status: 503)
+            return nil
+        }
         let route = worker.state.inboundRoute(
             InboundRequest(
                 authority: String(bytes: authority),
@@ -180,7 +188,7 @@ final class InboundConnection: ConnectionDelegate, ServerCodecDelegate, TimerTar
             stream.refuse(status: status)
             return nil
         case .connect(let target):
-            return InboundTunnel(self, target, head, stream)
+            return InboundTunnel(self, to: workload, target, head, stream)
         }
     }
 }

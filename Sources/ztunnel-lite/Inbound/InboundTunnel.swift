@@ -4,6 +4,7 @@ import MeshNet
 /// One tunnel from another node to one of our workloads: authorized, connected, relayed.
 final class InboundTunnel: RelaySession {
     private let connection: InboundConnection
+    private let workload: Workload
     private let target: InboundTarget
     private let stream: HBONEServerStream
     /// What policy is asked about; asked again when policy changes.
@@ -12,12 +13,14 @@ final class InboundTunnel: RelaySession {
 
     init(
         _ connection: InboundConnection,
+        to workload: Workload,
         _ target: InboundTarget,
         _ head: HeaderMap,
         _ stream: HBONEServerStream
     ) {
         let worker = connection.worker
         self.connection = connection
+        self.workload = workload
         self.target = target
         self.stream = stream
         subject = L4Connection(
@@ -37,8 +40,8 @@ final class InboundTunnel: RelaySession {
             worker.state.workload(at: $0)
         }
         if record.sourceWorkload == nil { record.claimedSource = HBONEHeaders.claim(head) }
-        record.destinationWorkload = connection.workload
-        record.destinationIdentity = connection.workload.identity
+        record.destinationWorkload = workload
+        record.destinationIdentity = workload.identity
         record.hboneAddress = head[.authority].map { String(bytes: $0) }
         record.service = target.service
         super.init(worker, record)
@@ -46,7 +49,7 @@ final class InboundTunnel: RelaySession {
     }
 
     func begin() {
-        let decision = worker.decide(subject, for: connection.workload)
+        let decision = worker.decide(subject, for: workload)
         report()
         guard decision.isAllowed else {
             return refuse(
@@ -55,10 +58,18 @@ final class InboundTunnel: RelaySession {
                 "connection closed due to policy rejection: \(decision.reason)"
             )
         }
-        connect(
-            to: target.address,
-            from: worker.originalSource(of: subject.source, to: target.address)
-        )
+        connect(to: serverAddress, from: sourceAddress)
+    }
+
+    /// Application tunnels are for the loopback, so that nobody comes to them but through us.
+    private var isByLoopback: Bool { target.proxyProtocol && worker.options.allowsLocalhostTunnel }
+
+    private var serverAddress: SocketAddress {
+        target.proxyProtocol && !isByLoopback ? target.destination : target.address
+    }
+
+    private var sourceAddress: IPAddress? {
+        isByLoopback ? nil : worker.originalSource(of: subject.source, to: serverAddress)
     }
 
     override func farEstablished() {
@@ -69,10 +80,12 @@ final class InboundTunnel: RelaySession {
         let taken = worker.headers.take()
         let head = taken.takeUnretainedValue()
         head.append(.status, "200")
-        head.append(
-            HBONEHeaders.baggageName,
-            HBONEHeaders.baggage(of: connection.workload, cluster: worker.options.clusterID)
-        )
+        if worker.options.sendsResponseBaggage {
+            head.append(
+                HBONEHeaders.baggageName,
+                HBONEHeaders.baggage(of: workload, cluster: worker.options.clusterID)
+            )
+        }
         stream.accept(head)
         worker.headers.give(taken)
         startRelaying()
@@ -94,7 +107,7 @@ final class InboundTunnel: RelaySession {
 
     override func review() {
         guard !isFinished else { return }
-        let decision = worker.decide(subject, for: connection.workload)
+        let decision = worker.decide(subject, for: workload)
         guard !decision.isAllowed else { return }
         fail(
             "connection closed due to policy change: \(decision.reason)",

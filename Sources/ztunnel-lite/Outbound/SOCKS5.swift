@@ -143,6 +143,7 @@ final class SOCKS5Handshake: ConnectionDelegate, TimerTarget {
     func connectionOutputUnblocked(_ connection: Connection) {}
 
     func connectionClosed(_ connection: Connection, _ reason: ConnectionCloseReason) {
+        worker.observer.socketClosed(.outbound)
         worker.loop.cancel(&timer)
         self.connection = nil
     }

@@ -23,6 +23,8 @@ class RelaySession: ConnectionDelegate {
     /// The observer has heard that it was opened.
     private final var isReported = false
     private(set) final var isFinished = false
+    /// The near end, where it is a socket that is counted.
+    private final var accepted: ObjectIdentifier?
 
     init(_ worker: ZtunnelWorker, _ record: ConnectionRecord) {
         self.worker = worker
@@ -183,6 +185,7 @@ class RelaySession: ConnectionDelegate {
             farEstablished()
         } else {
             near = connection
+            accepted = ObjectIdentifier(connection)
             // Nothing is read before there is somewhere to put it.
             connection.pauseReading()
             nearEstablished()
@@ -209,6 +212,10 @@ class RelaySession: ConnectionDelegate {
     }
 
     final func connectionClosed(_ connection: Connection, _ reason: ConnectionCloseReason) {
+        if accepted == ObjectIdentifier(connection) {
+            accepted = nil
+            worker.observer.socketClosed(record.direction)
+        }
         guard !isFinished else { return }
         if connection === near {
             nearClosed(isCut: reason.isCut, "connection reset by the client")
