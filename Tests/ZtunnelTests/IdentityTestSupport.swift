@@ -47,8 +47,10 @@ final class SessionPair {
 /// A file system in memory.
 final class MemoryFiles: ConfigFiles {
     var contents: [String: [UInt8]] = [:]
+    private(set) var reads = 0
 
     func read(_ path: String) throws(ConfigFileError) -> [UInt8] {
+        reads += 1
         guard let bytes = contents[path] else {
             throw ConfigFileError(path, "no such file or directory")
         }

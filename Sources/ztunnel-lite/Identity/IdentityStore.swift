@@ -69,16 +69,21 @@ package final class IdentityStore {
         revocation = RevocationFile(crlPath, files: files)
         try revocation.load(provider.authorities, now: loop.system.wallClock(), log: log)
         snapshot.revoked = revocation.register.current
-        guard options.watchesFiles, !watchedPaths.isEmpty else { return }
+        if options.watchesFiles, !watchedPaths.isEmpty { startWatching() }
+    }
+
+    private func startWatching() {
         do throws(SystemError) {
             watcher = try FileWatcher(loop: loop, delegate: self)
+            watcher?.watch(watchedPaths)
+            // What changed between the first look and the watch.
+            refreshShared()
         } catch {
             log.warning(
                 .secret,
-                "certificates are not watched: \(error.reason); they are read again when due"
+                "certificates are not watched: \(error.reason); they are read again when they expire"
             )
         }
-        watcher?.watch(watchedPaths)
     }
 
     /// Stops watching and renewing.
@@ -174,11 +179,16 @@ package final class IdentityStore {
         do throws(IdentityError) {
             try renew(identity, &entry, now)
         } catch {
-            if entry.schedule.failed("\(error)", at: now) {
-                let rest =
-                    snapshot.credentials[identity].map {
-                        "; the one until \($0.notAfter.dateText) stays in use"
-                    } ?? ""
+            var rest = ""
+            if let kept = snapshot.credentials[identity] {
+                let until = kept.validUntil
+                rest =
+                    until > now
+                    ? "; the one until \(until.dateText) stays in use"
+                    : "; the one in use expired at \(until.dateText): peers refuse it"
+            }
+            let news = "\(error.subject): \(error.reason)\(rest)"
+            if entry.schedule.failed("\(error)\(rest)", news: news, at: now) {
                 log.error(.secret, "no new certificate for \(identity): \(error)\(rest)")
             }
         }
@@ -250,14 +260,21 @@ extension IdentityStore: DeferredWork {
 extension IdentityStore: FileWatcherDelegate {
     /// Reads again what may have changed.
     package func filesChanged() {
-        let now = loop.system.wallClock()
+        refreshShared()
+        if !provider.issues { entries.keys.sorted(by: SPIFFEID.precedes).forEach(enqueue) }
+        watcher?.watch(watchedPaths)
+        workOff()
+    }
+
+    /// Roots and revocation lists.
+    private func refreshShared() {
         do throws(IdentityError) {
             if try provider.refresh() { log.info(.secret, "the mesh's roots have changed") }
         } catch {
             log.error(.secret, "roots: \(error); the last good ones stay in use")
         }
         do throws(IdentityError) {
-            try revocation.load(provider.authorities, now: now, log: log)
+            try revocation.load(provider.authorities, now: loop.system.wallClock(), log: log)
         } catch {
             log.error(.secret, "revocation lists: \(error); the last good ones stay in use")
         }
@@ -265,9 +282,6 @@ extension IdentityStore: FileWatcherDelegate {
             snapshot.revoked = revocation.register.current
             isDirty = true
         }
-        if !provider.issues { entries.keys.sorted(by: SPIFFEID.precedes).forEach(enqueue) }
-        watcher?.watch(watchedPaths)
-        workOff()
     }
 }
 

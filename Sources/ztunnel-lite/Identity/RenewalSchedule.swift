@@ -7,6 +7,7 @@ struct RenewalSchedule {
     private(set) var due = WallTime(nanoseconds: .min)
     /// What the last attempt failed for; nil after success.
     private(set) var problem: String?
+    private var lastNews: String?
     private var failures = 0
     private var notBefore = WallTime(nanoseconds: .min)
 
@@ -20,6 +21,7 @@ struct RenewalSchedule {
     /// Issued certificates are due at half of their life, others when they expire, so that somebody says so.
     mutating func succeeded(_ certificate: CertificateInfo, renews: Bool, at now: WallTime) {
         problem = nil
+        lastNews = nil
         failures = 0
         let end = certificate.notAfter.nanoseconds
         if renews {
@@ -30,13 +32,14 @@ struct RenewalSchedule {
         }
     }
 
-    /// True where this is news.
-    mutating func failed(_ reason: String, at now: WallTime) -> Bool {
+    /// True where this is news: not what was so the last time.
+    mutating func failed(_ reason: String, news: String, at now: WallTime) -> Bool {
         let wait = min(Self.retryMax.count, Self.retryMin.count << min(failures, 20))
         failures += 1
         due = WallTime(nanoseconds: now.nanoseconds + wait)
-        defer { problem = reason }
-        return problem != reason
+        defer { lastNews = news }
+        problem = reason
+        return lastNews != news
     }
 
     /// A new certificate must be good now, or it replaces nothing.

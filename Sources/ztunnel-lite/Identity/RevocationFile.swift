@@ -9,6 +9,7 @@ final class RevocationFile {
     private let files: any ConfigFiles
     private var bytes: [UInt8]?
     private var roots: [UInt8] = []
+    private var isMissing = false
 
     init(_ path: String?, files: any ConfigFiles) {
         self.path = path
@@ -29,6 +30,8 @@ final class RevocationFile {
         do throws(ConfigFileError) {
             read = try files.read(path)
         } catch {
+            defer { isMissing = true }
+            if isMissing { return }
             log.warning(
                 .secret,
                 "revocation lists: \(path): \(error.reason); "
@@ -36,6 +39,7 @@ final class RevocationFile {
             )
             return
         }
+        isMissing = false
         if read == bytes, authorities.pem == roots { return }
         do throws(RevocationListError) {
             register.current = try RevokedCertificates(
