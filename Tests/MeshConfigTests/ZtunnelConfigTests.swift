@@ -365,7 +365,7 @@ struct ZtunnelConfigTests {
         (
             "services: [{\(service)}, {name: t, namespace: a, hostname: i, vips: [/10.0.0.1],"
                 + " ports: {}}, {name: u, namespace: a, hostname: j, vips: [/10.0.0.1], ports: {}}]",
-            "1:183: services[2].vips[0]: 10.0.0.1 is a VIP of \"a/i\" too: that is not reached by it"
+            "1:183: services[2].vips[0]: 10.0.0.1 is a VIP of \"a/i\" too: connections to it come here"
         ),
         (
             "workloads: [{namespace: a, workloadIps: [10.0.0.1], services: {a/g: {80: 80}}}]\n"

@@ -78,7 +78,7 @@ struct ZtunnelChecks {
                 var problem: String?
                 if let shared {
                     problem =
-                        "is a VIP of \(quoted(shared.description)) too: that is not reached by it"
+                        "is a VIP of \(quoted(shared.description)) too: connections to it come here"
                 } else if let workload = workloads[vip.value] {
                     problem =
                         "is an address of workload \(quoted(workload.displayName)) too: connections go"
