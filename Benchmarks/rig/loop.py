@@ -23,9 +23,9 @@ class Loop:
             self.poller.unregister(end.sock)
             end.sock.close()
 
-    def listen(self, kind, *arguments):
+    def listen(self, kind, *arguments, address="127.0.0.1"):
         """Accepts on a free port, which is returned; every connection becomes a `kind`."""
-        sock = socket.create_server(("127.0.0.1", 0), backlog=4096)
+        sock = socket.create_server((address, 0), backlog=4096)
         sock.setblocking(False)
         self.listeners.append(sock)
         self.ends[sock.fileno()] = Acceptor(self, sock, kind, arguments)

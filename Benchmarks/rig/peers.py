@@ -52,7 +52,7 @@ class Peer:
             text = text.replace(f"@{name}@", str(value))
         if change:
             text = json.dumps(change(json.loads(text)))
-        return Running(self, text, values["LISTEN"])
+        return Running(self, text, lambda: accepts(values["LISTEN"]))
 
 
 def known(proxy, others=()):
@@ -75,7 +75,8 @@ def known(proxy, others=()):
 class Running:
     """One process of a peer. CPU time and memory are those of all its threads and children."""
 
-    def __init__(self, peer, text, port):
+    def __init__(self, peer, text, is_up, environment=None):
+        """Returns when `is_up` says so; `seconds` is what that took."""
         self.name = peer.name
         self.directory = tempfile.mkdtemp(prefix="meshproxy-bench-")
         path = os.path.join(self.directory, "proxy" + peer.suffix)
@@ -85,15 +86,17 @@ class Running:
         self.process = subprocess.Popen(
             [peer.program, *(a.replace("{file}", path) for a in peer.arguments)],
             stdin=subprocess.DEVNULL, stdout=self.output, stderr=subprocess.STDOUT, cwd=self.directory,
-            preexec_fn=lambda: os.sched_setaffinity(0, {PROXY_CPU}))
-        deadline = time.monotonic() + 20
-        while not accepts(port):
-            if self.process.poll() is not None or time.monotonic() > deadline:
+            preexec_fn=lambda: os.sched_setaffinity(0, {PROXY_CPU}),
+            env={**os.environ, **{name: str(value) for name, value in (environment or {}).items()}})
+        began = time.monotonic()
+        while not is_up():
+            if self.process.poll() is not None or time.monotonic() > began + 20:
                 with open(self.output.name, errors="replace") as file:
                     said = file.read()[-2000:]
                 self.stop()
-                raise SystemExit(f"{self.name} does not accept on port {port}:\n{said}")
-            time.sleep(0.02)
+                raise SystemExit(f"{self.name} does not serve:\n{said}")
+            time.sleep(0.001)
+        self.seconds = time.monotonic() - began
 
     def pids(self):
         found, left = [], [self.process.pid]
@@ -114,12 +117,12 @@ class Running:
                     total += int(file.read().split()[0])
         return total / 1e9
 
-    def memory(self):
-        """KiB that are resident, shared pages by their share (PSS)."""
+    def memory(self, kind="Pss"):
+        """KiB that are resident, shared pages by their share (PSS) or, as "Rss", in full."""
         total = 0
         for pid in self.pids():
             with open(f"/proc/{pid}/smaps_rollup") as file:
-                total += next(int(line.split()[1]) for line in file if line.startswith("Pss:"))
+                total += next(int(line.split()[1]) for line in file if line.startswith(kind + ":"))
         return total
 
     def stop(self):
@@ -136,7 +139,7 @@ class Running:
         self.stop()
 
 
-def accepts(port):
+def accepts(port, address="127.0.0.1"):
     with socket.socket() as probe:
         probe.settimeout(0.5)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+        return probe.connect_ex((address, port)) == 0

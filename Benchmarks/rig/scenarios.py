@@ -11,10 +11,11 @@ from rig.peers import free_port
 
 
 class Table:
-    """Figures by row and peer, all repetitions kept. Rows are compared with Envoy's."""
+    """Figures by row and peer, all repetitions kept. Rows are compared with Envoy's, or as `ratios` says in pairs of names."""
 
-    def __init__(self, form="{:.2f}"):
+    def __init__(self, form="{:.2f}", ratios=None):
         self.form = form
+        self.ratios = ratios
         self.rows = {}
 
     def add(self, row, peer, value):
@@ -23,12 +24,14 @@ class Table:
 
     def __str__(self):
         names = list(dict.fromkeys(name for row in self.rows.values() for name in row))
-        others = [n for n in names if n != "envoy"] if "envoy" in names else []
-        lines = ["| figure | " + " | ".join(names + [f"{n} ÷ envoy" for n in others]) + " |", "|---" * (1 + len(names) + len(others)) + "|"]
+        ratios = self.ratios if self.ratios is not None else [(name, "envoy") for name in names if name != "envoy"]
+        ratios = [ratio for ratio in ratios if set(ratio) <= set(names)]
+        heads = names + [f"{name} ÷ {other}" for name, other in ratios]
+        lines = ["| figure | " + " | ".join(heads) + " |", "|---" * (1 + len(heads)) + "|"]
         for row, cells in self.rows.items():
             shown = [row, *(self.cell(cells.get(name)) for name in names)]
-            for name in others:
-                both = name in cells and "envoy" in cells and statistics.median(cells["envoy"])
+            for name, other in ratios:
+                both = name in cells and other in cells and statistics.median(cells[other])
                 shown.append(f"{statistics.median(cells[name]) / both:.2f}" if both else "–")
             lines.append("| " + " | ".join(shown) + " |")
         return "\n".join(lines)
