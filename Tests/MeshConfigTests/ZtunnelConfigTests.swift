@@ -68,7 +68,7 @@ struct ZtunnelConfigTests {
         #expect(!mesh.policies[0].isDryRun)
     }
 
-    private static let everything = """
+    static let everything = """
         {"workloads": [{
            "uid": "u", "name": "n", "namespace": "ns", "serviceAccount": "sa", "trustDomain": "td",
            "workloadIps": ["10.0.0.1", "fd00::1"], "protocol": "HBONE",

@@ -255,6 +255,19 @@ struct PolicySetTests {
         #expect(mesh.state.policies(for: c).isEmpty)
     }
 
+    @Test func `policies hold for connections to a workload that is gone`() throws {
+        let text = """
+            policies:
+            - {name: p, namespace: x, scope: Namespace, action: Deny, rules: [[]]}
+            """
+        let before = try Mesh(
+            "workloads: [{name: a, namespace: x, workloadIps: [10.0.0.1], services: {}}]\n" + text
+        )
+        let after = try Mesh(text)
+        let set = after.state.policies(for: try before.workload("a"))
+        #expect(set.decide(try connection()).policy == "x/p")
+    }
+
     // MARK: Reasons
 
     static let reasons: [(policies: String, identity: String?, reason: String)] = [

@@ -1,7 +1,7 @@
 import MeshConfig
 
 /// Finds out which policies hold for which workload; workloads with the same ones share a set.
-struct PolicySetBuilder {
+struct PolicySetBuilder: Sendable {
     private let policies: [L4Policy]
     private var global: [Int] = []
     private var byNamespace: [String: [Int]] = [:]
@@ -37,7 +37,7 @@ struct PolicySetBuilder {
         }
     }
 
-    private func make(namespace: String, named: [String]) -> PolicySet {
+    func make(namespace: String, named: [String]) -> PolicySet {
         var unknown: [String] = []
         var places = global + (byNamespace[namespace] ?? [])
         for key in named {

@@ -20,6 +20,7 @@ package final class MeshState: Sendable {
     let servicesByRange: [(range: CIDR, service: Int32)]
     /// By a workload's place in ``workloads``.
     let policySets: [PolicySet]
+    let policyIndex: PolicySetBuilder
 
     /// Of those who run as `serviceAccount`, the one named `name`.
     struct WorkloadName: Hashable {
@@ -43,6 +44,7 @@ package final class MeshState: Sendable {
         servicesByHostname = builder.servicesByHostname
         servicesByRange = builder.servicesByRange
         policySets = builder.policySets
+        policyIndex = builder.policyIndex
     }
 
     // MARK: Lookups
@@ -117,10 +119,12 @@ package final class MeshState: Sendable {
         return services[Int(place)]
     }
 
-    /// The same object for the same workload; that of its successor for one of an earlier state; empty
-    /// for one that is gone.
+    /// The same object for the same workload; that of its successor for one of an earlier state. One
+    /// that is gone while connections to it live on keeps its namespace and the policies it named: their
+    /// set is made anew each time.
     package func policies(for workload: Workload) -> PolicySet {
-        current(workload).map { policySets[$0.index] } ?? .empty
+        if let current = current(workload) { return policySets[current.index] }
+        return policyIndex.make(namespace: workload.namespace, named: workload.policyKeys)
     }
 }
 

@@ -12,6 +12,7 @@ struct MeshStateBuilder {
     private(set) var servicesByHostname = IndexByKey<String>()
     private(set) var servicesByRange: [(range: CIDR, service: Int32)] = []
     private(set) var policySets: [PolicySet] = []
+    let policyIndex: PolicySetBuilder
 
     private let config: ZtunnelConfig
     private let network: String
@@ -26,11 +27,11 @@ struct MeshStateBuilder {
         self.config = config
         self.network = network
         memberships = Array(repeating: [], count: config.workloads.count)
+        policyIndex = PolicySetBuilder(config.policies)
         index()
         makeServices()
         makeWorkloads()
-        let policies = PolicySetBuilder(config.policies)
-        policySets = policies.sets(for: config.workloads)
+        policySets = policyIndex.sets(for: config.workloads)
     }
 
     private mutating func index() {
