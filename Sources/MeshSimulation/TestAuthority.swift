@@ -128,8 +128,18 @@ package final class TestAuthority {
         return issue(request)
     }
 
+    /// The authority's certificate and its key.
+    package var secret: [UInt8] {
+        pem + Self.pem { PEM_write_bio_PrivateKey($0, key, nil, nil, 0, nil, nil) }
+    }
+
     /// A revocation list as PEM.
     package func revocationList(_ serials: [Int]) -> [UInt8] {
+        revocationList(hexadecimal: serials.map { String($0, radix: 16) })
+    }
+
+    /// A revocation list as PEM, by serial numbers in hexadecimal.
+    package func revocationList(hexadecimal serials: [String]) -> [UInt8] {
         guard let list = X509_CRL_new() else { return [] }
         defer { X509_CRL_free(list) }
         X509_CRL_set_version(list, 1)
@@ -139,8 +149,11 @@ package final class TestAuthority {
         let next = X509_gmtime_adj(nil, 86_400)
         X509_CRL_set1_nextUpdate(list, next)
         for serial in serials {
-            guard let entry = X509_REVOKED_new(), let number = ASN1_INTEGER_new() else { continue }
-            ASN1_INTEGER_set_int64(number, Int64(serial))
+            var value: OpaquePointer?
+            guard let entry = X509_REVOKED_new(), BN_hex2bn(&value, serial) > 0,
+                let number = BN_to_ASN1_INTEGER(value, nil)
+            else { continue }
+            BN_free(value)
             X509_REVOKED_set_serialNumber(entry, number)
             X509_REVOKED_set_revocationDate(entry, now)
             X509_CRL_add0_revoked(list, entry)

@@ -1,6 +1,7 @@
 import Glibc
 import MeshNet
 import MeshRuntime
+import MeshSimulation
 import Testing
 
 @testable import Ztunnel
@@ -199,6 +200,35 @@ import Testing
         #expect(
             wait { published.credentials(client)?.certificate.serial == pairs[1].leaf.serial }
         )
+        store.stop()
+    }
+
+    @Test func `a list that comes later ends who is on it, and our own certificate is made anew`()
+        throws
+    {
+        let root = TestAuthority("own root")
+        make("ca")
+        write("ca/ca.pem", root.secret)
+        let store = try store(
+            .developmentAuthority(lifetime: .seconds(3600), directory: "\(directory)/ca"),
+            crlPath: "\(directory)/crl.pem"
+        )
+        store.want([client])
+        let first = try #require(published.credentials(client))
+        #expect(published.snapshots.last?.revoked.contains(first.certificate) == false)
+        write("crl.pem", root.revocationList(hexadecimal: [first.certificate.serial]))
+        #expect(wait { published.snapshots.last?.revoked.contains(first.certificate) == true })
+        #expect(log.count("is on a revocation list") == 1)
+        #expect(
+            wait { published.credentials(client)?.certificate.serial != first.certificate.serial }
+        )
+        let pair = SessionPair(
+            first,
+            to: try #require(published.credentials(client)),
+            expecting: [client]
+        )
+        pair.run()
+        #expect(pair.server.failure?.stage == .revoked)
         store.stop()
     }
 }

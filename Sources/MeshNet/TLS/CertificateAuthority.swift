@@ -102,22 +102,23 @@ package final class CertificateAuthority {
         guard let leafKey = Self.makeKey(), let leaf = X509_new() else {
             throw CertificateAuthorityError("no key could be made: \(takeOpenSSLReason())")
         }
+        var extensions = [
+            (NID_basic_constraints, "critical,CA:FALSE"),
+            (NID_key_usage, "critical,digitalSignature"),
+            (NID_ext_key_usage, "serverAuth,clientAuth"),
+            (NID_subject_key_identifier, "hash"),
+        ]
+        // A root that was made elsewhere may have no identifier to refer to.
+        if X509_get0_subject_key_id(certificate) != nil {
+            extensions.append((NID_authority_key_identifier, "keyid:always"))
+        }
         // Without a subject the alternative name is critical (RFC 5280 §4.2.1.6).
         let isMade =
             Self.setName(leaf, uri: uri)
             && Self.begin(leaf, key: leafKey, from: now, lifetime: min(lifetime, left))
             && X509_set_issuer_name(leaf, X509_get_subject_name(certificate)) == 1
-            && Self.extend(
-                leaf,
-                issuer: certificate,
-                [
-                    (NID_basic_constraints, "critical,CA:FALSE"),
-                    (NID_key_usage, "critical,digitalSignature"),
-                    (NID_ext_key_usage, "serverAuth,clientAuth"),
-                    (NID_subject_key_identifier, "hash"),
-                    (NID_authority_key_identifier, "keyid:always"),
-                ]
-            ) && X509_sign(leaf, key, EVP_sha256()) > 0
+            && Self.extend(leaf, issuer: certificate, extensions)
+            && X509_sign(leaf, key, EVP_sha256()) > 0
         guard isMade, let pair = TLSKeyPair(certificates: [leaf], key: leafKey) else {
             X509_free(leaf)
             EVP_PKEY_free(leafKey)

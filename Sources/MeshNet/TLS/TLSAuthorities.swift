@@ -31,6 +31,40 @@ package final class TLSAuthorities: @unchecked Sendable {
         infos = certificates.map { CertificateParser.info($0, chain: []) }
     }
 
+    /// Why a peer with these roots would not take this chain from a client or a server; nil where it would
+    /// take it from both. Names are not looked at.
+    ///
+    /// - Parameter now: nil for the system's clock.
+    package func problem(with pair: TLSKeyPair, at now: WallTime?) -> String? {
+        for (purpose, role) in [("ssl_client", "a client"), ("ssl_server", "a server")] {
+            if let reason = problem(with: pair, purpose, now) { return "\(reason), as \(role)'s" }
+        }
+        return nil
+    }
+
+    private func problem(
+        with pair: TLSKeyPair,
+        _ purpose: String,
+        _ now: WallTime?
+    ) -> String? {
+        guard let context = X509_STORE_CTX_new(), let rest = copenssl_certificates_new() else {
+            return "out of memory"
+        }
+        defer {
+            X509_STORE_CTX_free(context)
+            copenssl_certificates_free(rest)
+            ERR_clear_error()
+        }
+        pair.certificates.dropFirst().forEach { _ = copenssl_certificates_push(rest, $0) }
+        guard X509_STORE_CTX_init(context, store, pair.certificates[0], rest) == 1,
+            X509_STORE_CTX_set_default(context, purpose) == 1
+        else { return takeOpenSSLReason() }
+        if let now { copenssl_verify_at(context, Int(now.seconds)) }
+        if X509_verify_cert(context) == 1 { return nil }
+        let code = X509_STORE_CTX_get_error(context)
+        return X509_verify_cert_error_string(Int(code)).map { String(cString: $0) } ?? "refused"
+    }
+
     deinit {
         X509_STORE_free(store)
         certificates.forEach { X509_free($0) }

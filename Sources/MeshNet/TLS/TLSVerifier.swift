@@ -138,11 +138,17 @@ extension TLSSession {
             stage: .chain,
             refuser: .local,
             reason: "\(text) (\(where_))",
-            wanted: peerContext.wantedText,
+            wanted: wantedText,
             got: peer.identityText,
             envoyText: "verify cert failed: X509_verify_cert: certificate verification error at "
                 + "depth \(depth): \(text)"
         )
+    }
+
+    /// What is asked of the peer, for people.
+    private var wantedText: String {
+        guard case .uris(let identities) = nameOverride else { return peerContext.wantedText }
+        return "\(peerContext.wantedText) and the name \(identities.joined(separator: " or "))"
     }
 
     private func revokedFailure(_ peer: CertificateInfo) -> TLSFailure {
@@ -150,7 +156,7 @@ extension TLSSession {
             stage: .revoked,
             refuser: .local,
             reason: "a revocation list has the peer's certificate, or its issuer's",
-            wanted: peerContext.wantedText,
+            wanted: wantedText,
             got: "serial \(peer.chainSerials.joined(separator: ", ")) \(peer.identityText)",
             envoyText: "verify cert failed: X509_verify_cert: certificate verification error at "
                 + "depth 0: certificate revoked"
@@ -174,7 +180,7 @@ extension TLSSession {
                     stage: .hash,
                     refuser: .local,
                     reason: "no configured hash fits",
-                    wanted: peerContext.wantedText,
+                    wanted: wantedText,
                     got: "SHA-256 \(peer.sha256), public key SHA-256 "
                         + hexadecimal(CertificateParser.publicKeyFingerprint(leaf)),
                     envoyText: "verify cert failed: cert hash and spki"
@@ -214,13 +220,12 @@ extension TLSSession {
                 "identity verification error: peer did not present the expected SAN "
                     + "(\(identities.joined(separator: ","))), got "
                     + peer.uriSANs.joined(separator: ","),
-                peer,
-                wanted: identities.joined(separator: " or ")
+                peer
             )
         case nil:
             if let rule = peerContext.trust?.nameRule {
                 guard let reason = rule.refusal(peer) else { return nil }
-                return identityFailure(reason, peer, wanted: rule.text)
+                return identityFailure(reason, peer)
             }
             guard let names = peerContext.trust?.names, !names.isEmpty else { return nil }
             if names.contains(where: { $0.matches(peer) }) { return nil }
@@ -236,16 +241,12 @@ extension TLSSession {
         )
     }
 
-    private func identityFailure(
-        _ reason: String,
-        _ peer: CertificateInfo,
-        wanted: String
-    ) -> TLSFailure {
+    /// The reason says already what was wanted.
+    private func identityFailure(_ reason: String, _ peer: CertificateInfo) -> TLSFailure {
         TLSFailure(
             stage: .name,
             refuser: .local,
             reason: reason,
-            wanted: wanted,
             got: peer.identityText,
             envoyText: reason
         )
@@ -268,7 +269,7 @@ extension TLSSession {
             stage: .usage,
             refuser: .local,
             reason: "key usage does not allow \(decrypts ? "keyEncipherment" : "digitalSignature")",
-            wanted: peerContext.wantedText,
+            wanted: wantedText,
             got: peer.identityText,
             envoyText: "verify cert failed: KEY_USAGE_BIT_INCORRECT"
         )

@@ -20,10 +20,14 @@ package final class Credentials: Sendable {
     package var validUntil: WallTime { certificate.chainNotAfter }
 
     /// Fails where certificate and key do not fit, or the certificate is for somebody else.
+    ///
+    /// - Parameter verifiedAt: the time at which our own roots must accept it, as peers will; nil asks
+    ///   nobody.
     init(
         _ identity: SPIFFEID,
         _ source: TLSCertificateSource,
-        trust: MeshTrust
+        trust: MeshTrust,
+        verifiedAt now: WallTime? = nil
     ) throws(IdentityError) {
         var source = source
         do throws(TLSSettingsError) {
@@ -37,9 +41,10 @@ package final class Credentials: Sendable {
                 check: "the certificate chain (leaf first) and the key that belongs to it"
             )
         }
-        guard let leaf = server.chains.first?.first else {
+        guard let pair = source.pair else {
             throw IdentityError(subject: source.path, reason: "no certificate in it", check: "")
         }
+        let leaf = pair.leaf
         guard leaf.uriSANs.contains(identity.description) else {
             throw IdentityError(
                 subject: source.path,
@@ -47,9 +52,42 @@ package final class Credentials: Sendable {
                 check: "that the certificate's URI name is the workload's identity"
             )
         }
+        if let now { try Self.checkDates(leaf, source.path, at: now) }
+        if let now, let problem = trust.authorities.problem(with: pair, at: now) {
+            throw IdentityError(
+                subject: source.path,
+                reason: "would be refused by peers with our roots: \(problem)",
+                check: "that its issuer is in \(trust.authorities.path), with all that is between, "
+                    + "and that it may be a client's and a server's"
+            )
+        }
         self.identity = identity
         certificate = leaf
         authorities = trust.authorities
+    }
+}
+
+extension Credentials {
+    /// Fails where a certificate, with its chain, is not good at the moment.
+    static func checkDates(
+        _ leaf: CertificateInfo,
+        _ path: String,
+        at now: WallTime
+    ) throws(IdentityError) {
+        if leaf.chainNotAfter <= now {
+            throw IdentityError(
+                subject: path,
+                reason: "expired at \(leaf.chainNotAfter.dateText)",
+                check: "who renews it, and this machine's clock (\(now.dateText))"
+            )
+        }
+        if now < leaf.notBefore {
+            throw IdentityError(
+                subject: path,
+                reason: "is valid only from \(leaf.notBefore.dateText)",
+                check: "this machine's clock (\(now.dateText))"
+            )
+        }
     }
 }
 

@@ -28,8 +28,7 @@ final class FileCredentials: CredentialsProvider {
 
     func watchedPaths(_ identities: some Sequence<SPIFFEID>) -> Set<WatchedPath> {
         var watched: Set<WatchedPath> = [.file(rootsPath)]
-        for identity in identities {
-            guard let pair = paths(of: identity) else { continue }
+        for pair in identities.flatMap(places) {
             watched.formUnion([.file(pair.chain), .file(pair.key)])
         }
         return watched
@@ -46,33 +45,60 @@ final class FileCredentials: CredentialsProvider {
         of identity: SPIFFEID,
         now: WallTime
     ) throws(IdentityError) -> TLSCertificateSource {
-        guard let pair = paths(of: identity) else {
+        let places = places(of: identity)
+        guard let first = places.first else {
             throw IdentityError(
                 subject: "\(identity)",
                 reason: "has a part that cannot be a directory's name",
                 check: "trust domain, namespace and service account"
             )
         }
-        return TLSCertificateSource(
-            chain: try Self.read(pair.chain, files),
-            privateKey: try Self.read(pair.key, files),
-            path: pair.chain
-        )
+        do throws(IdentityError) {
+            return try read(first)
+        } catch {
+            // An own place that cannot be read is the better story.
+            for place in places.dropFirst() {
+                if let source = try? read(place) { return source }
+            }
+            throw error
+        }
     }
 
-    /// Nil where the identity would lead out of the directory; a part has no slash, see
-    /// ``IdentityStore/want(_:)``.
-    private func paths(of identity: SPIFFEID) -> (chain: String, key: String)? {
+    private struct Place {
+        var chain: String
+        var key: String
+
+        init(in directory: String) {
+            chain = "\(directory)/cert-chain.pem"
+            key = "\(directory)/key.pem"
+        }
+
+        init(chain: String, key: String) {
+            self.chain = chain
+            self.key = key
+        }
+    }
+
+    /// Where an identity's files may be, the best place first. None where the identity would lead out of
+    /// the directory; a part has no slash, see ``IdentityStore/want(_:)``.
+    private func places(of identity: SPIFFEID) -> [Place] {
         switch layout {
-        case .single(let chain, let key): return (chain, key)
+        case .single(let chain, let key): return [Place(chain: chain, key: key)]
         case .directory(let directory):
             let parts = [identity.trustDomain, identity.namespace, identity.serviceAccount]
-            guard !parts.contains(where: { [".", ".."].contains($0) }) else {
-                return nil
-            }
-            let place = "\(directory)/\(parts.joined(separator: "/"))"
-            return ("\(place)/cert-chain.pem", "\(place)/key.pem")
+            guard !parts.contains(where: { [".", ".."].contains($0) }) else { return [] }
+            return [
+                Place(in: "\(directory)/\(parts.joined(separator: "/"))"), Place(in: directory),
+            ]
         }
+    }
+
+    private func read(_ place: Place) throws(IdentityError) -> TLSCertificateSource {
+        TLSCertificateSource(
+            chain: try Self.read(place.chain, files),
+            privateKey: try Self.read(place.key, files),
+            path: place.chain
+        )
     }
 
     private static func readRoots(

@@ -7,9 +7,10 @@ package enum IdentitySource: Sendable, Equatable {
     /// is kept there and shared with other agents.
     case developmentAuthority(lifetime: Nanoseconds, directory: String? = nil)
     /// `<directory>/root-cert.pem`, and for each identity
-    /// `<directory>/<trust domain>/<namespace>/<service account>/{cert-chain,key}.pem`.
+    /// `<directory>/<trust domain>/<namespace>/<service account>/{cert-chain,key}.pem`, or, where that is
+    /// missing, `<directory>/{cert-chain,key}.pem`, as Istio mounts the one of a pod.
     case directory(String)
-    /// One identity, as Istio mounts it.
+    /// One identity.
     case files(chain: String, key: String, roots: String)
 
     /// `SECRET_TTL` where nothing else is said.

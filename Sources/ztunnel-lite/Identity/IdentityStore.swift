@@ -38,6 +38,7 @@ package final class IdentityStore {
     private var queue: [SPIFFEID] = []
     private var snapshot = IdentitySnapshot()
     private var isDirty = false
+    private var isDeferred = false
     private var lastPublished: Instant
 
     /// Certificates made or read in one turn of the loop: some 10 ms.
@@ -162,7 +163,8 @@ package final class IdentityStore {
         for identity in slice { renew(identity, now) }
         if queue.isEmpty {
             rest()
-        } else {
+        } else if !isDeferred {
+            isDeferred = true
             loop.deferWork(self)
         }
         let isDue = queue.isEmpty || loop.now - lastPublished >= Self.publishInterval
@@ -216,19 +218,39 @@ package final class IdentityStore {
         )
         let digest = trust.clientSettings(source).digest
         if digest == entry.digest, let kept = snapshot.credentials[identity] {
-            try RenewalSchedule.check(kept, source.path, at: now)
-            return entry.schedule.succeeded(kept.certificate, renews: provider.issues, at: now)
+            try Credentials.checkDates(kept.certificate, source.path, at: now)
+            return scheduled(kept, source.path, &entry, now)
         }
-        let credentials = try Credentials(identity, source, trust: trust)
-        try RenewalSchedule.check(credentials, source.path, at: now)
+        let credentials = try Credentials(
+            identity,
+            source,
+            trust: trust,
+            verifiedAt: provider.issues ? nil : now
+        )
         snapshot.credentials[identity] = credentials
         isDirty = true
         entry.digest = digest
-        entry.schedule.succeeded(credentials.certificate, renews: provider.issues, at: now)
         log.info(
             .secret,
             "certificate for \(identity): serial \(credentials.certificate.serial), valid until "
                 + "\(credentials.notAfter.dateText), from \(source.path)"
+        )
+        scheduled(credentials, source.path, &entry, now)
+    }
+
+    private func scheduled(
+        _ credentials: Credentials,
+        _ path: String,
+        _ entry: inout Entry,
+        _ now: WallTime
+    ) {
+        let certificate = credentials.certificate
+        if provider.issues { return entry.schedule.issued(certificate, at: now) }
+        guard entry.schedule.read(certificate, at: now) else { return }
+        log.warning(
+            .secret,
+            "certificate for \(credentials.identity): \(path): expires at "
+                + "\(credentials.validUntil.dateText) and has not been renewed; check who renews it"
         )
     }
 
@@ -254,7 +276,10 @@ extension IdentityStore: TimerTarget {
 }
 
 extension IdentityStore: DeferredWork {
-    package func runDeferred() { workOff() }
+    package func runDeferred() {
+        isDeferred = false
+        workOff()
+    }
 }
 
 extension IdentityStore: FileWatcherDelegate {
@@ -281,6 +306,20 @@ extension IdentityStore: FileWatcherDelegate {
         if snapshot.revoked !== revocation.register.current {
             snapshot.revoked = revocation.register.current
             isDirty = true
+            reviewOwn()
+        }
+    }
+
+    /// Peers that have the same lists refuse us then: ours are made anew, others' are told of.
+    private func reviewOwn() {
+        for (identity, credentials) in snapshot.credentials
+        where snapshot.revoked.contains(credentials.certificate) {
+            log.warning(
+                .secret,
+                "certificate for \(identity): serial \(credentials.certificate.serial) is on a "
+                    + "revocation list"
+            )
+            if provider.issues { enqueue(identity) }
         }
     }
 }

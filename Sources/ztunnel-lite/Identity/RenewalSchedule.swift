@@ -10,6 +10,11 @@ struct RenewalSchedule {
     private var lastNews: String?
     private var failures = 0
     private var notBefore = WallTime(nanoseconds: .min)
+    /// The certificate that was told of to be near its end.
+    private var lateOf = ""
+
+    /// A tenth of a certificate's life: nobody renews that late on purpose.
+    private static let lateShare: Int64 = 10
 
     /// The first retry; each further one waits twice as long.
     static let retryMin = Nanoseconds.seconds(1)
@@ -18,18 +23,31 @@ struct RenewalSchedule {
     /// Also where the clock was set back to before the certificate.
     func isDue(at now: WallTime) -> Bool { due <= now || now < notBefore }
 
-    /// Issued certificates are due at half of their life, others when they expire, so that somebody says so.
-    mutating func succeeded(_ certificate: CertificateInfo, renews: Bool, at now: WallTime) {
+    /// We renew what we issue, at half of its life.
+    mutating func issued(_ certificate: CertificateInfo, at now: WallTime) {
+        succeeded()
+        notBefore = certificate.notBefore
+        let left = certificate.chainNotAfter.nanoseconds - now.nanoseconds
+        due = WallTime(nanoseconds: now.nanoseconds + max(1, left / 2))
+    }
+
+    /// What others renew is looked at when little is left of it, and when it expires, to say so. True where
+    /// little is left, once for each certificate.
+    mutating func read(_ certificate: CertificateInfo, at now: WallTime) -> Bool {
+        succeeded()
+        let end = certificate.chainNotAfter
+        let life = end.nanoseconds - certificate.notBefore.nanoseconds
+        let late = WallTime(nanoseconds: end.nanoseconds - life / Self.lateShare)
+        due = now < late ? late : end
+        let isNews = now >= late && lateOf != certificate.sha256
+        if isNews { lateOf = certificate.sha256 }
+        return isNews
+    }
+
+    private mutating func succeeded() {
         problem = nil
         lastNews = nil
         failures = 0
-        let end = certificate.notAfter.nanoseconds
-        if renews {
-            notBefore = certificate.notBefore
-            due = WallTime(nanoseconds: now.nanoseconds + max(1, (end - now.nanoseconds) / 2))
-        } else {
-            due = certificate.notAfter
-        }
     }
 
     /// True where this is news: not what was so the last time.
@@ -40,28 +58,5 @@ struct RenewalSchedule {
         defer { lastNews = news }
         problem = reason
         return lastNews != news
-    }
-
-    /// A new certificate must be good now, or it replaces nothing.
-    static func check(
-        _ credentials: Credentials,
-        _ path: String,
-        at now: WallTime
-    ) throws(IdentityError) {
-        let leaf = credentials.certificate
-        if leaf.chainNotAfter <= now {
-            throw IdentityError(
-                subject: path,
-                reason: "expired at \(leaf.chainNotAfter.dateText)",
-                check: "who renews it, and this machine's clock (\(now.dateText))"
-            )
-        }
-        if now < leaf.notBefore {
-            throw IdentityError(
-                subject: path,
-                reason: "is valid only from \(leaf.notBefore.dateText)",
-                check: "this machine's clock (\(now.dateText))"
-            )
-        }
     }
 }
