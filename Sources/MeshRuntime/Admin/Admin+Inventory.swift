@@ -333,7 +333,7 @@ extension Admin {
 
 extension ConfigValue {
     /// Members in file order.
-    func write(to json: inout JSONWriter) {
+    package func write(to json: inout JSONWriter) {
         switch self {
         case .null: json.null()
         case .bool(let value): json.bool(value)

@@ -16,10 +16,13 @@ package final class LogSettings: Sendable {
     private let filter: Mutex<LogFilter>
     private let initial: LogFilter
 
-    /// - Parameter log: of the process; its lines take the form and the levels.
-    package init(isJSON: Bool, filter: LogFilter = LogFilter(), log: Log = .shared) {
+    /// - Parameters:
+    ///   - filter: nil for the level that the log has.
+    ///   - log: of the process; its lines take the form and the levels.
+    package init(isJSON: Bool, filter: LogFilter? = nil, log: Log = .shared) {
         self.isJSON = isJSON
         self.log = log
+        let filter = filter ?? LogFilter(log.level(of: .main))
         initial = filter
         self.filter = Mutex(filter)
         apply(filter)
@@ -86,6 +89,8 @@ package struct LogFilter: Hashable, Sendable {
     package private(set) var unknownScopes: [String] = []
 
     package init() {}
+
+    init(_ level: LogLevel) { self.level = level }
 
     /// Why a text is no filter.
     package struct Problem: Error, CustomStringConvertible {
