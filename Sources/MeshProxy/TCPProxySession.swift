@@ -236,8 +236,9 @@ package final class TCPProxySession: ConnectionDelegate, UpstreamTCPWaiter, Time
             finish()
         } else {
             upstream = nil
-            if case .reset = reason { info.flags.insert(.upstreamRemoteReset) }
-            downstream?.closeAfterFlush()
+            guard case .reset = reason else { return downstream?.closeAfterFlush() ?? () }
+            info.flags.insert(.upstreamRemoteReset)
+            downstream?.abortAfterFlush()
         }
     }
 
@@ -246,7 +247,7 @@ package final class TCPProxySession: ConnectionDelegate, UpstreamTCPWaiter, Time
         upstream = nil
         guard byReset else { return downstream?.closeAfterFlush() ?? () }
         info.flags.insert(.upstreamRemoteReset)
-        downstream?.abort()
+        downstream?.abortAfterFlush()
     }
 
     private func finish() {

@@ -150,6 +150,23 @@ struct InternalNetworkTests {
         }
     }
 
+    @Test func `a reset after a flush comes behind all that was written`() {
+        simulate(seeds: 3) { simulation in
+            let loop = simulation.makeLoop()
+            loop.internalNetwork.capacity = 3000
+            let server = InternalServer(loop) { RecordingDelegate() }
+            let client = RecordingDelegate()
+            _ = try connect(loop, client)
+            simulation.run(until: { client.isEstablished })
+            pattern(50_000).withUnsafeBytes { server.connections[0].write($0) }
+            server.connections[0].abortAfterFlush()
+            simulation.run()
+            #expect(client.received.count == 50_000)
+            #expect(client.closed?.name == "reset")
+            #expect(loop.internalNetwork.openEnds == 0)
+        }
+    }
+
     @Test func `who listens may refuse, and nobody may listen`() {
         simulate(seeds: 1) { simulation in
             let loop = simulation.makeLoop()

@@ -127,6 +127,7 @@ extension Connection {
     }
 
     private func outputFlushed() {
+        if isAbortingAfterFlush { return finish(.local, byReset: true) }
         if isClosingAfterFlush || isSendingShut, !isFinSent {
             if let secure, !isCloseNotifySent {
                 isCloseNotifySent = true

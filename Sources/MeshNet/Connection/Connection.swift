@@ -77,6 +77,7 @@ package final class Connection: ByteSink, ReadinessHandler, TimerTarget, Deferre
     private var isDelivering = false
     var isBlocked = false
     var isClosingAfterFlush = false
+    var isAbortingAfterFlush = false
     var isSendingShut = false
     var isCloseNotifySent = false
     var isFinSent = false
@@ -213,6 +214,13 @@ package final class Connection: ByteSink, ReadinessHandler, TimerTarget, Deferre
         guard state == .open else { return finish(.local) }
         isClosingAfterFlush = true
         markDirty()
+    }
+
+    /// As ``closeAfterFlush()``, but ends with RST, so that the peer knows that something is missing behind
+    /// what it gets.
+    package func abortAfterFlush() {
+        isAbortingAfterFlush = true
+        closeAfterFlush()
     }
 
     /// Sends FIN (and close_notify) after all output, and goes on reading.

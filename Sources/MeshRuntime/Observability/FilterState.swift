@@ -57,7 +57,7 @@ package struct FilterStateObject: Hashable, Sendable, ExpressibleByStringLiteral
         guard case .ip(let ip, let port) = address else { return nil }
         switch name {
         case "ip": return .string(ip.description)
-        case "port": return .number(Double(port))
+        case "port": return .string("\(port)")
         default: return nil
         }
     }

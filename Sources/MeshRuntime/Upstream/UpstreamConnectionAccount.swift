@@ -112,9 +112,12 @@ struct UpstreamConnectionAccount {
             cluster.stats.upstreamCxConnectTimeout.add()
         case .connectFailed(let error):
             kind = .remoteConnectionFailure
-            // Envoy asks a listener inside the process at once.
-            let isInternal = if case .internal = remoteAddress { true } else { false }
-            failureText = "\(isInternal ? "immediate" : "delayed") connect error: \(error.reason)"
+            failureText = "delayed connect error: \(error.reason)"
+            if case .internal = remoteAddress {
+                // Envoy asks a listener inside the process at once.
+                failureText =
+                    "immediate connect error: \(error.reason)|remote address:\(remoteAddress)"
+            }
         case .tlsFailed:
             kind = .remoteConnectionFailure
             cluster.tlsStats?.failed((connection?.secure as? TLSSession)?.failure)

@@ -17,6 +17,11 @@ TYPES = {
     "http_options": "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
     "previous_hosts": "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate",
     "secret": "envoy.extensions.transport_sockets.tls.v3.Secret",
+    "original_dst": "envoy.extensions.filters.listener.original_dst.v3.OriginalDst",
+    "set_filter_state": "envoy.extensions.filters.http.set_filter_state.v3.Config",
+    "internal_upstream": "envoy.extensions.transport_sockets.internal_upstream.v3.InternalUpstreamTransport",
+    "raw_buffer": "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer",
+    "internal_listeners": "envoy.extensions.bootstrap.internal_listener.v3.InternalListener",
     "preserve_case": "envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig",
 }
 
@@ -118,6 +123,37 @@ def listener(port, *chains, name="in", **fields):
     """A listener; a chain is a list of filters, or a complete filter chain."""
     complete = [chain if isinstance(chain, dict) else {"filters": chain} for chain in chains]
     return {"name": name, "address": address(port), "filter_chains": complete, **fields}
+
+
+def internal_listener(name, *chains, **fields):
+    """A listener inside the process; chains as of `listener`."""
+    made = listener(0, *chains, name=name, **fields)
+    del made["address"]
+    return {**made, "internal_listener": {}}
+
+
+def internal_cluster(name, to, endpoint_id=None, metadata=None, passes=True, passthrough=(), **fields):
+    """A cluster whose one endpoint is a listener inside the process; `passes` filter state, or only bytes."""
+    where = {"server_listener_name": to, **({"endpoint_id": endpoint_id} if endpoint_id else {})}
+    made = cluster(name, **fields)
+    endpoint = {"endpoint": {"address": {"envoy_internal_address": where}}}
+    if metadata:
+        endpoint["metadata"] = {"filter_metadata": metadata}
+    made["load_assignment"]["endpoints"][0]["lb_endpoints"] = [endpoint]
+    if passes:
+        made["transport_socket"] = extension(
+            "internal_upstream", "internal_upstream", transport_socket=extension("raw_buffer", "raw_buffer"),
+            passthrough_metadata=[{"kind": {kind: {}}, "name": key} for kind, key in passthrough])
+    return made
+
+
+def state(key, text, factory=None, shared="ONCE", **fields):
+    """A value of the filter state."""
+    return {"object_key": key, **({"factory_key": factory} if factory else {}), "shared_with_upstream": shared,
+            "format_string": {"text_format_source": {"inline_string": text}}, **fields}
+
+
+INTERNAL_LISTENERS = {"bootstrap_extensions": [extension("envoy.bootstrap.internal_listener", "internal_listeners")]}
 
 
 def cluster(name, *ports, **fields):

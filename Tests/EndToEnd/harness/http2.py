@@ -278,7 +278,7 @@ class H2Client(Client):
         if not complete():
             self.ended = "closed" if self.closed else "stalled"
             message["ended"] = self.ended
-        shown = {k: v for k, v in message.items() if k not in ("done", "tunnel") and not (k == "body" and "line" not in message)}
+        shown = {k: v for k, v in message.items() if k not in ("done", "tunnel", "inner") and not (k == "body" and "line" not in message)}
         if message["tunnel"] and message.get("line") == "HTTP/2 200":
             shown["body"] = ""
         self.seen["responses"].append(shown)
@@ -292,6 +292,20 @@ class H2Client(Client):
         if text not in message["body"]:
             note["ended"] = "closed" if message["done"] or self.closed else "stalled"
         self.seen["responses"].append(note)
+
+    def read_inner(self, method):
+        """One HTTP/1.1 response out of the last tunnel."""
+        message = self.messages[self.last]
+        if "inner" not in message:
+            message["inner"] = TunnelReader(self, message)
+        reader = message["inner"]
+        try:
+            self.seen["responses"].append(wire.read_message(reader, True, method))
+        except (wire.Closed, wire.Timeout) as end:
+            note = {"ended": "stalled" if isinstance(end, wire.Timeout) else message.get("ended", "end of stream")}
+            if reader.buffer:
+                note["partial"] = wire.text(reader.buffer)
+            self.seen["responses"].append(note)
 
     def finish(self, wait):
         if self.ended == "left":
@@ -307,3 +321,20 @@ class H2Client(Client):
             self.sock.close()
         except OSError:
             pass
+
+
+class TunnelReader(wire.Reader):
+    """Reads what comes out of a client's tunnel."""
+
+    def __init__(self, client, message):
+        super().__init__(None, client.reader.seconds)
+        self.client, self.message, self.taken = client, message, 0
+
+    def more(self, seconds=None):
+        while len(self.message["body"]) == self.taken:
+            if self.message["done"] or self.client.closed:
+                raise wire.Closed(self.message.get("ended", "fin"), self.buffer)
+            if not self.client._more(seconds or self.seconds) and not self.client.closed:
+                raise wire.Timeout()
+        self.buffer += self.message["body"][self.taken:].encode("latin-1")
+        self.taken = len(self.message["body"])
