@@ -151,7 +151,8 @@ import Testing
         #expect(pair.server.failure?.reason.contains("purpose") == true)
         let other = SessionPair(onlyClient, to: onlyClient, expecting: [.account("b")])
         other.run()
-        #expect(other.client.failure?.reason.contains("purpose") == true)
+        #expect(other.client.failure?.reason == "unsuitable certificate purpose (the leaf)")
+        #expect(other.server.failure?.sentence.contains("43 (unsupported certificate)") == true)
     }
 
     // MARK: Versions and protocols
@@ -209,6 +210,7 @@ import Testing
         )
         pair.run()
         #expect(pair.server.failure?.reason == "no common cipher suite")
+        #expect(pair.server.failure?.wanted == "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384")
     }
 
     @Test(arguments: [[], ["http/1.1"], ["h2c", "http/1.1"]])

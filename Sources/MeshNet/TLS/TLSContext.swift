@@ -52,7 +52,7 @@ package final class TLSContext: @unchecked Sendable {
         hasRevocationLists = builder.hasRevocationLists
         validatesServerName = settings.validatesServerName
         versionsText = builder.versionsText
-        ciphersText = builder.ciphersText
+        ciphersText = builder.suitesText
         curvesText = builder.curvesText
         wantedText = builder.wantedText
         warnings = builder.warnings

@@ -63,6 +63,9 @@ struct TLSContextBuilder {
             : "\(name(settings.minVersion)) to \(name(settings.maxVersion))"
     }
 
+    /// The cipher suites that count, for people.
+    var suitesText: String { settings.minVersion < .tls13 ? ciphersText : suites13Text }
+
     /// What is asked of a peer's certificate, for people.
     var wantedText: String {
         guard let trust = settings.trust else { return "any certificate" }
