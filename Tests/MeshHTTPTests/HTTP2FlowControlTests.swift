@@ -49,6 +49,45 @@ struct HTTP2FlowControlTests {
         #expect(pair.client.ended.count == 11)
     }
 
+    @Test func `many readers that have stopped hold no more than the connection may`() {
+        var settings = small(stream: 40_000)
+        settings.heldBytesMax = 100_000
+        let pair = H2Pair(settings)
+        pair.run()
+        pair.server.onHead = { request, _ in request.stream.pauseReading() }
+        let body = String(repeating: "b", count: 39_000)
+        for _ in 0..<10 { pair.client.call("POST", body: body) }
+        pair.run()
+        // What is held, and one window of the connection that was under way.
+        let sent = 390_000 - pair.client.counts[.pendingSendBytes]
+        #expect(sent > 100_000)
+        #expect(sent <= 170_000)
+        for request in pair.server.requests { request.stream.resumeReading() }
+        pair.run()
+        #expect(pair.client.ended.count == 10)
+    }
+
+    @Test func `a held stream that is given up makes room for the others`() {
+        var settings = small(stream: 40_000)
+        settings.heldBytesMax = 60_000
+        let pair = H2Pair(settings)
+        pair.run()
+        pair.server.onHead = { request, head in
+            if head.string(HeaderName("x-slow")) != nil { request.stream.pauseReading() }
+        }
+        let body = String(repeating: "b", count: 39_000)
+        let stuck = (0..<4).map { _ in
+            pair.client.call("POST", fields: ["x-slow": "1"], body: body)
+        }
+        pair.run()
+        let quick = pair.client.call("POST", body: body)
+        pair.run()
+        #expect(quick.events == [])
+        for call in stuck { call.stream?.reset(.localReset) }
+        pair.run()
+        #expect(quick.events == [.head(":status: 200", end: true)])
+    }
+
     @Test func `a paused response is held and then delivered whole, trailers and all`() {
         let pair = H2Pair()
         pair.run()

@@ -38,6 +38,8 @@ package class HTTP2Codec: SinkClient {
     final var event = HTTP2Event.none
     private var boundary: HTTP2FrameBoundary
     private var connectionConsumed = 0
+    /// For paused streams, all together.
+    private var heldBytes = 0
 
     // What came up while libnghttp2 was at work.
     private var news = HTTP2News()
@@ -166,12 +168,22 @@ package class HTTP2Codec: SinkClient {
             early.removeAll(keepingCapacity: true)
             for stream in streams { stream.resetRest() }
         }
-        if connectionConsumed > 0 {
-            nghttp2_session_consume_connection(raw, connectionConsumed)
-            connectionConsumed = 0
-        }
         pump()
         return bytes.count
+    }
+
+    /// Gives the peer the connection's window back, unless too much is held already.
+    private func consumeConnection() {
+        guard connectionConsumed > 0, heldBytes <= settings.heldBytesMax else { return }
+        nghttp2_session_consume_connection(raw, connectionConsumed)
+        connectionConsumed = 0
+    }
+
+    /// A paused stream holds so much more, or less.
+    final func held(_ change: Int) {
+        let wasFull = heldBytes > settings.heldBytesMax
+        heldBytes += change
+        if wasFull, heldBytes <= settings.heldBytesMax { pump() }
     }
 
     /// Tells what the frame has brought.
@@ -360,6 +372,7 @@ package class HTTP2Codec: SinkClient {
         outbound.settle(buffered: sink.bufferedBytes)
         repeat {
             needsPump = false
+            consumeConnection()
             send()
             settle()
         } while needsPump && isAlive

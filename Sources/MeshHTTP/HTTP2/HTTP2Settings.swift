@@ -27,6 +27,9 @@ package struct HTTP2Settings: Sendable {
     /// Body bytes that may be under way to us per stream, and held for it while it is paused.
     package var initialStreamWindowBytes: UInt32 = 16 << 20
     package var initialConnectionWindowBytes: UInt32 = 24 << 20
+    /// Body bytes held for paused streams of one connection, together, at which the peer gets no more of
+    /// the connection's window back: many readers that have stopped do not fill the memory.
+    package var heldBytesMax = 64 << 20
     /// Largest payload of a frame that the peer may send (RFC 9113 §4.2). Ours are as large as it allows.
     package var maxFrameBytes: UInt32 = 16_384
     /// Of the HPACK table, in both directions; 0 switches it off.

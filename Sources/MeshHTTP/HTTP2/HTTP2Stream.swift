@@ -127,9 +127,16 @@ package class HTTP2Stream {
     /// Off the list: nothing leads back to the codec.
     final func part() {
         waiting.release()
-        held.release()
+        releaseHeld()
         reportWaiting()
         isParted = true
+    }
+
+    private func releaseHeld() {
+        guard !held.isEmpty else { return }
+        let count = held.count
+        held.release()
+        codec.held(-count)
     }
 
     // MARK: Receiving
@@ -149,6 +156,7 @@ package class HTTP2Stream {
         if endStream { hasPeerEnded = true }
         if pauses > 0 || !held.isEmpty {
             held.append(bytes)
+            codec.held(bytes.count)
             unconsumed += bytes.count
             isEndHeld = endStream
             return
@@ -201,6 +209,7 @@ package class HTTP2Stream {
         // Taken out, so that whoever ends the stream in the call does not pull the bytes from under it.
         var rest = ByteBuffer()
         swap(&rest, &held)
+        codec.held(-rest.count)
         while pauses == 0, !rest.isEmpty, isAttached {
             let count = min(rest.count, Self.heldPieceBytes)
             let isLast = count == rest.count && isEndHeld
@@ -208,7 +217,10 @@ package class HTTP2Stream {
             deliver(Bytes(rebasing: rest.bytes[..<count]), endStream: isLast)
             rest.consume(count)
         }
-        if !rest.isEmpty, isAttached { swap(&rest, &held) }
+        if !rest.isEmpty, isAttached {
+            swap(&rest, &held)
+            codec.held(held.count)
+        }
         guard pauses == 0, held.isEmpty else { return }
         if isAttached, isEndHeld {
             isEndHeld = false
@@ -387,7 +399,7 @@ package class HTTP2Stream {
         guard !isParted, !isClosedOnWire, !isGivenUp else { return }
         isGivenUp = true
         waiting.release()
-        held.release()
+        releaseHeld()
         reportWaiting()
         nghttp2_submit_rst_stream(codec.raw, 0, id, code.rawValue)
         codec.pump()
