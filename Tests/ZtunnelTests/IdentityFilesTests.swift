@@ -95,7 +95,8 @@ import Testing
                         try? DevelopmentAuthority.open(
                             "\(place)-\(round)",
                             now: LinuxSystem.wallClockNow(),
-                            files: DiskFiles()
+                            files: DiskFiles(),
+                            log: Log(output: { _ in })
                         ).rootPEM
                     }
                 }
@@ -134,6 +135,27 @@ import Testing
             "\($0)" == "\(directory)/ca/ca.pem: no certificate in it; check that it has the root's "
                 + "certificate, first, and its private key as PEM"
         }
+    }
+
+    @Test(
+        arguments: ["-algorithm RSA -pkeyopt rsa_keygen_bits:2048", "-algorithm ED25519"]
+    ) func `an authority made with openssl does as well`(kind: String) throws {
+        make("ca")
+        let made = system(
+            "cd '\(directory)/ca' && openssl genpkey \(kind) -out key 2>/dev/null"
+                + " && openssl req -x509 -new -key key -subj /CN=lab -days 2 -out root"
+                + " && cat root key > ca.pem && chmod 644 ca.pem"
+        )
+        try #require(made == 0)
+        let store = try store(
+            .developmentAuthority(lifetime: .seconds(3600), directory: "\(directory)/ca")
+        )
+        store.want([client])
+        let credentials = try #require(published.credentials(client))
+        let pair = SessionPair(credentials, to: credentials, expecting: [client])
+        pair.run()
+        #expect(pair.isEstablished)
+        #expect(log.count("others than its owner may read it") == 1)
     }
 
     // MARK: Watching

@@ -96,6 +96,14 @@ import Testing
         #expect(handshake(old, fresh).client.failure?.reason.contains("expired") == true)
     }
 
+    @Test func `even the shortest certificates are made once a second at most`() throws {
+        let store = try store(.developmentAuthority(lifetime: .milliseconds(300)))
+        store.want([client])
+        simulation.run(for: .seconds(60))
+        #expect((50...61).contains(published.snapshots.count))
+        _ = store
+    }
+
     @Test func `when the clock is set back, certificates from the future are made anew`() throws {
         let store = try issuing()
         store.want([client])

@@ -34,7 +34,7 @@ package final class CertificateAuthority {
                     (NID_key_usage, "critical,keyCertSign,cRLSign"),
                     (NID_subject_key_identifier, "hash"),
                 ]
-            ) && X509_sign(root, key, EVP_sha256()) > 0
+            ) && Self.sign(root, key)
         guard isMade else {
             X509_free(root)
             EVP_PKEY_free(key)
@@ -118,7 +118,7 @@ package final class CertificateAuthority {
             && Self.begin(leaf, key: leafKey, from: now, lifetime: min(lifetime, left))
             && X509_set_issuer_name(leaf, X509_get_subject_name(certificate)) == 1
             && Self.extend(leaf, issuer: certificate, extensions)
-            && X509_sign(leaf, key, EVP_sha256()) > 0
+            && Self.sign(leaf, key)
         guard isMade, let pair = TLSKeyPair(certificates: [leaf], key: leafKey) else {
             X509_free(leaf)
             EVP_PKEY_free(leafKey)
@@ -194,6 +194,12 @@ package final class CertificateAuthority {
         _ extensions: [(Int32, String)]
     ) -> Bool {
         extensions.allSatisfy { copenssl_add_extension(certificate, issuer, $0.0, $0.1) == 1 }
+    }
+
+    /// Edwards curves hash by themselves (RFC 8410).
+    private static func sign(_ certificate: OpaquePointer, _ key: OpaquePointer) -> Bool {
+        let hashes = [EVP_PKEY_ED25519, EVP_PKEY_ED448].contains(EVP_PKEY_get_base_id(key))
+        return X509_sign(certificate, key, hashes ? nil : EVP_sha256()) > 0
     }
 
     private static func pem(_ write: (OpaquePointer) -> Void) -> [UInt8] {

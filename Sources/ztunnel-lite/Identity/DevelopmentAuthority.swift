@@ -1,6 +1,7 @@
 import Glibc
 import MeshConfig
 import MeshNet
+import MeshRuntime
 
 /// The development authority's files: `ca.pem` with root and key, for its agents alone (mode 0600), and
 /// `root-cert.pem`, for whoever shall believe it.
@@ -16,7 +17,8 @@ enum DevelopmentAuthority {
     static func open(
         _ directory: String?,
         now: WallTime,
-        files: any ConfigFiles
+        files: any ConfigFiles,
+        log: Log
     ) throws(IdentityError) -> CertificateAuthority {
         guard let directory else { return try make(now) }
         guard mkdir(directory, 0o755) == 0 || errno == EEXIST else {
@@ -33,7 +35,17 @@ enum DevelopmentAuthority {
             )
         }
         try writeRoot(authority, directory)
+        warnOfReaders(path, log)
         return authority
+    }
+
+    private static func warnOfReaders(_ path: String, _ log: Log) {
+        var status = stat()
+        guard stat(path, &status) == 0, status.st_mode & 0o077 != 0 else { return }
+        log.warning(
+            .secret,
+            "\(path): others than its owner may read it, and who has it can be anybody: chmod 600"
+        )
     }
 
     private static func make(_ now: WallTime) throws(IdentityError) -> CertificateAuthority {

@@ -66,7 +66,7 @@ package final class IdentityStore {
         self.options = options
         self.publish = publish
         lastPublished = loop.now
-        provider = try Self.provider(source, now: loop.system.wallClock(), files: files)
+        provider = try Self.provider(source, now: loop.system.wallClock(), files: files, log: log)
         revocation = RevocationFile(crlPath, files: files)
         try revocation.load(provider.authorities, now: loop.system.wallClock(), log: log)
         snapshot.revoked = revocation.register.current
@@ -110,6 +110,8 @@ package final class IdentityStore {
     /// Makes sure that exactly these have certificates. The first few are there, and published, when it
     /// returns; the rest follows.
     package func want(_ identities: Set<SPIFFEID>) {
+        // A mesh that is edited every second asks as often.
+        if identities.count == entries.count, identities.isSubset(of: entries.keys) { return }
         for identity in entries.keys where !identities.contains(identity) {
             entries[identity] = nil
             if snapshot.credentials.removeValue(forKey: identity) != nil { isDirty = true }
@@ -128,11 +130,17 @@ package final class IdentityStore {
     private static func provider(
         _ source: IdentitySource,
         now: WallTime,
-        files: any ConfigFiles
+        files: any ConfigFiles,
+        log: Log
     ) throws(IdentityError) -> any CredentialsProvider {
         switch source {
         case .developmentAuthority(let lifetime, let directory):
-            let authority = try DevelopmentAuthority.open(directory, now: now, files: files)
+            let authority = try DevelopmentAuthority.open(
+                directory,
+                now: now,
+                files: files,
+                log: log
+            )
             return try IssuedCredentials(authority, lifetime: lifetime)
         case .directory(let directory):
             return try FileCredentials(

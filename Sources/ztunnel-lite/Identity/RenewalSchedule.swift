@@ -20,6 +20,9 @@ struct RenewalSchedule {
     static let retryMin = Nanoseconds.seconds(1)
     static let retryMax = Nanoseconds.seconds(150)
 
+    /// However short certificates are, nobody makes them more often: their dates are whole seconds.
+    private static let renewalMin = Nanoseconds.seconds(1)
+
     /// Also where the clock was set back to before the certificate.
     func isDue(at now: WallTime) -> Bool { due <= now || now < notBefore }
 
@@ -28,7 +31,7 @@ struct RenewalSchedule {
         succeeded()
         notBefore = certificate.notBefore
         let left = certificate.chainNotAfter.nanoseconds - now.nanoseconds
-        due = WallTime(nanoseconds: now.nanoseconds + max(1, left / 2))
+        due = WallTime(nanoseconds: now.nanoseconds + max(Self.renewalMin.count, left / 2))
     }
 
     /// What others renew is looked at when little is left of it, and when it expires, to say so. True where
