@@ -27,7 +27,7 @@ enum HTTP2RequestHead {
         }
         if method.equals("CONNECT"), !section.has(.protocol) {
             guard !section.has(.path), !section.has(.scheme), let authority = head[.authority],
-                HTTP1Authority.hasPort(authority)
+                !settings.demandsConnectPort || HTTP1Authority.hasPort(authority)
             else { throw .message }
             // Framing fields of a CONNECT have no meaning (RFC 9110 §9.3.6).
             head.remove(.contentLength)

@@ -47,6 +47,8 @@ package struct HTTP2Settings: Sendable {
     /// A malformed message ends its stream only, not the connection
     /// (envoy: override_stream_error_on_invalid_http_message).
     package var endsOnlyStreamOnInvalidMessage = false
+    /// A CONNECT must name a port (RFC 9110 §9.3.6); off, whoever answers it says so.
+    package var demandsConnectPort = true
     package var keepalive: Keepalive?
     /// How long the rest of a response may wait for its client's window once nobody else waits for it;
     /// zero for ever (envoy: stream_idle_timeout).

@@ -90,6 +90,7 @@ package final class ZtunnelWorker {
         settings.endsOnlyStreamOnInvalidMessage = true
         // Many clients may send in small pieces to a slow reader: bytes are what is bounded.
         settings.maxOutboundFrames = .max
+        settings.demandsConnectPort = false
         settings.keepalive = keepalive
         // A slow reader is no fault: only its connection's keepalive ends a tunnel.
         settings.flushTimeout = .zero
