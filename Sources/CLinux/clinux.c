@@ -37,3 +37,7 @@ void clinux_heap(uint64_t *used, uint64_t *total) {
     *used = info.uordblks;
     *total = info.arena;
 }
+
+void clinux_heap_trim(void) {
+    malloc_trim(0);
+}

@@ -107,8 +107,12 @@ package struct ConfigPlace: Sendable, Hashable {
     package let position: ConfigPosition
 
     init(_ object: ConfigObject) {
-        path = object.path
-        position = object.position
+        self.init(path: object.path, position: object.position)
+    }
+
+    init(path: ConfigPath, position: ConfigPosition) {
+        self.path = path
+        self.position = position
     }
 }
 

@@ -29,6 +29,49 @@ struct ExampleMeshTests {
         #expect(try !Self.read(file).workloads.isEmpty)
     }
 
+    @Test(arguments: files) func `a cut or damaged example never crashes, and what is read serves`(
+        file: String
+    ) throws {
+        let text = Array(try Data(contentsOf: Self.folder.appending(path: file)))
+        var random = FastRandom(seed: 1)
+        for round in 0..<400 {
+            var damaged = text
+            if round % 4 == 0 {
+                damaged.removeSubrange(random.next(below: text.count)...)
+            } else {
+                for _ in 0..<(round % 3 + 1) {
+                    damaged[random.next(below: text.count)] = text[random.next(below: text.count)]
+                }
+            }
+            let (config, diagnostics) = ZtunnelConfig.read(text: damaged, fileName: file)
+            #expect((config == nil) == diagnostics.hasErrors)
+            guard let config else { continue }
+            let state = MeshState(config, network: "")
+            for workload in state.workloads {
+                _ =
+                    state.policies(for: workload).explain(
+                        L4Connection(
+                            source: .unix(path: "/a"),
+                            identity: workload.identity,
+                            destination: .unix(path: "/b")
+                        )
+                    ).text
+                for service in state.services {
+                    guard let vip = service.vips.first, let source = workload.addresses.first
+                    else { continue }
+                    let request = OutboundRequest(
+                        source: workload,
+                        destination: vip.address,
+                        port: service.ports.entries.first?.service ?? 80,
+                        sourceAddress: source,
+                        hbonePort: 15008
+                    )
+                    _ = state.route(request, random: &random)
+                }
+            }
+        }
+    }
+
     @Test func `the local mesh is the same in JSON and in YAML`() throws {
         let yaml = MeshState(try Self.read("local.yaml"), network: "")
         let json = MeshState(try Self.read("local.json"), network: "")

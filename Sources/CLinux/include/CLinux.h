@@ -36,4 +36,7 @@ int clinux_thread_id(void);
 /// Bytes of the C heap in use, and held from the kernel.
 void clinux_heap(uint64_t *used, uint64_t *total);
 
+/// Gives pages of the C heap without anything in use back to the kernel.
+void clinux_heap_trim(void);
+
 #endif

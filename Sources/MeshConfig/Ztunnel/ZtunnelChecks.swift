@@ -53,44 +53,42 @@ struct ZtunnelChecks {
     private func checkAddresses() {
         var workloads: [ZtunnelConfig.NetworkAddress: ZtunnelConfig.Workload] = [:]
         for workload in config.workloads where workload.networkMode != .hostNetwork {
-            for address in workload.placedAddresses {
+            for (address, place) in zip(workload.addresses, workload.addressPlaces) {
                 let key = ZtunnelConfig.NetworkAddress(
                     network: workload.network,
-                    address: address.value
+                    address: address
                 )
                 if let other = workloads.updateValue(workload, forKey: key) {
                     warning(
-                        "\(address.value) is an address of \(quoted(other.displayName)) too: pods come"
+                        "\(address) is an address of \(quoted(other.displayName)) too: pods come"
                             + " before others, then those with HBONE, then the last",
                         workload.place,
                         "workloadIps",
-                        address.index,
-                        address.position
+                        place
                     )
                 }
             }
         }
         var vips: [ZtunnelConfig.NetworkAddress: [ZtunnelConfig.NamespacedHostname]] = [:]
         for service in config.services {
-            for vip in service.placedVIPs {
-                let shared = vips[vip.value]?.first { $0.namespace == service.namespace }
-                vips[vip.value, default: []].append(service.key)
+            for (vip, place) in zip(service.vips, service.vipPlaces) {
+                let shared = vips[vip]?.first { $0.namespace == service.namespace }
+                vips[vip, default: []].append(service.key)
                 var problem: String?
                 if let shared {
                     problem =
                         "is a VIP of \(quoted(shared.description)) too: connections to it come here"
-                } else if let workload = workloads[vip.value] {
+                } else if let workload = workloads[vip] {
                     problem =
                         "is an address of workload \(quoted(workload.displayName)) too: connections go"
                         + " to the service"
                 }
                 guard let problem else { continue }
                 warning(
-                    "\(vip.value.address) \(problem)",
+                    "\(vip.address) \(problem)",
                     service.place,
                     "vips",
-                    vip.index,
-                    vip.position
+                    place
                 )
             }
         }
@@ -190,17 +188,15 @@ struct ZtunnelChecks {
         let keys = Set(config.policies.map(\.key))
         var named: Set<String> = []
         for workload in config.workloads {
-            for policy in workload.placedPolicies {
-                named.insert(policy.value)
-                if keys.contains(policy.value) { continue }
-                let near =
-                    keys.count > 1000 ? "" : Suggestion.hint(for: policy.value, among: keys)
+            for (key, place) in zip(workload.authorizationPolicies, workload.policyPlaces) {
+                named.insert(key)
+                if keys.contains(key) { continue }
+                let near = keys.count > 1000 ? "" : Suggestion.hint(for: key, among: keys)
                 warning(
-                    "there is no policy \(quoted(policy.value)): it is skipped\(near)",
+                    "there is no policy \(quoted(key)): it is skipped\(near)",
                     workload.place,
                     "authorizationPolicies",
-                    policy.index,
-                    policy.position
+                    place
                 )
             }
         }
@@ -243,7 +239,7 @@ struct ZtunnelChecks {
                         + " network are refused",
                     gateway.place
                 )
-            } else if workload.placedAddresses.isEmpty {
+            } else if workload.addresses.isEmpty {
                 warning(
                     workload.hostname.isEmpty
                         ? "without an address nobody gets here"
@@ -254,14 +250,14 @@ struct ZtunnelChecks {
             }
         }
         for service in config.services {
-            for name in service.placedNames where !Self.isIdentity(name.value) {
+            for (name, place) in zip(service.subjectAltNames, service.namePlaces)
+            where !Self.isIdentity(name) {
                 warning(
-                    "\(quoted(name.value)) is no identity and ignored: expected"
+                    "\(quoted(name)) is no identity and ignored: expected"
                         + " \"spiffe://TRUST_DOMAIN/ns/NAMESPACE/sa/SERVICE_ACCOUNT\"",
                     service.place,
                     "subjectAltNames",
-                    name.index,
-                    name.position
+                    place
                 )
             }
         }
@@ -290,13 +286,12 @@ struct ZtunnelChecks {
         _ message: String,
         _ place: ConfigPlace,
         _ key: String,
-        _ index: Int,
-        _ position: ConfigPosition
+        _ element: ZtunnelConfig.ListPlace
     ) {
         diagnostics.warning(
             message,
-            path: place.path.member(key).element(index),
-            at: position
+            path: place.path.member(key).element(element.index),
+            at: element.position
         )
     }
 }

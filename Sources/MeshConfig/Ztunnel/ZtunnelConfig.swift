@@ -25,6 +25,19 @@ package struct ZtunnelConfig: Sendable {
         fileName: String
     ) -> (ZtunnelConfig?, ConfigDiagnostics) {
         let diagnostics = ConfigDiagnostics()
+        let config = decode(text, fileName, diagnostics)
+        // What was decoded took ten times the memory that is kept.
+        if text.count >= largeText { HeapMemory.giveBackUnused() }
+        return (config, diagnostics)
+    }
+
+    private static let largeText = 1 << 20
+
+    private static func decode(
+        _ text: [UInt8],
+        _ fileName: String,
+        _ diagnostics: ConfigDiagnostics
+    ) -> ZtunnelConfig? {
         guard
             let object = ConfigDocument.parse(
                 text,
@@ -32,11 +45,11 @@ package struct ZtunnelConfig: Sendable {
                 variantTags: StringMatch.tags,
                 diagnostics: diagnostics
             )
-        else { return (nil, diagnostics) }
+        else { return nil }
         let config = ZtunnelConfig(object)
         object.finish()
         ZtunnelChecks(config, diagnostics).run()
-        return (diagnostics.hasErrors ? nil : config, diagnostics)
+        return diagnostics.hasErrors ? nil : config.compacted()
     }
 
     init(_ object: ConfigObject) {

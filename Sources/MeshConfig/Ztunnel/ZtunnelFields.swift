@@ -53,32 +53,27 @@ extension ConfigObject {
     }
 
     /// The strings of list `key`, each turned into a value by `make`; nil is an error that says what was
-    /// expected.
-    func parsed<T: Sendable>(
+    /// expected. `places` is where each value stands.
+    func parsed<T>(
         _ key: String,
         _ expected: String,
         _ make: (String) -> T?
-    ) -> [T] {
-        placed(key, expected, make).map(\.value)
-    }
-
-    /// As ``parsed(_:_:_:)``, each with its place in the file.
-    func placed<T: Sendable>(
-        _ key: String,
-        _ expected: String,
-        _ make: (String) -> T?
-    ) -> [ZtunnelConfig.Placed<T>] {
-        listed(key).enumerated().compactMap { index, node in
+    ) -> (values: [T], places: [ZtunnelConfig.ListPlace]) {
+        var values: [T] = []
+        var places: [ZtunnelConfig.ListPlace] = []
+        for (index, node) in listed(key).enumerated() {
             if case .string(let text) = node.content, let value = make(text) {
-                return .init(value: value, index: index, position: node.position)
+                values.append(value)
+                places.append(.init(index: index, position: node.position))
+                continue
             }
             diagnostics.error(
                 "expected \(expected), got \(node)",
                 path: path.member(key).element(index),
                 at: node.position
             )
-            return nil
         }
+        return (values, places)
     }
 
     /// A map from service ports to target ports: `80: 8080`, in JSON `"80": 8080`.
@@ -121,9 +116,8 @@ extension ConfigObject {
 }
 
 extension ZtunnelConfig {
-    /// An element of a list and where it stands, for what is checked when all is read.
-    struct Placed<Value: Sendable>: Sendable {
-        let value: Value
+    /// Where an element of a list stands, for what is checked when all is read.
+    struct ListPlace: Sendable {
         let index: Int
         let position: ConfigPosition
     }

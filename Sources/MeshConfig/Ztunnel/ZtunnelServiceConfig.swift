@@ -51,21 +51,22 @@ extension ZtunnelConfig {
         package var name: String
         package var namespace: String
         package var hostname: String
-        package var vips: [NetworkAddress] { placedVIPs.map(\.value) }
+        package var vips: [NetworkAddress]
         package var ranges: [NetworkRange]
         package var ports: PortMap
         /// Beside those of workloads that name the service.
         package var endpoints: [Endpoint]
         /// SPIFFE IDs, as written.
-        package var subjectAltNames: [String] { placedNames.map(\.value) }
+        package var subjectAltNames: [String]
         package var waypoint: Gateway?
         package var weightedWaypoints: [WeightedWaypoint]
         package var loadBalancer: LoadBalancer?
         package var ipFamilies: IPFamilies?
         package var isCanonical: Bool
         package var place: ConfigPlace
-        let placedVIPs: [Placed<NetworkAddress>]
-        let placedNames: [Placed<String>]
+        /// Of ``vips`` and ``subjectAltNames``, until the checks are done.
+        var vipPlaces: [ListPlace]
+        var namePlaces: [ListPlace]
 
         package var key: NamespacedHostname { .init(namespace: namespace, hostname: hostname) }
 
@@ -74,11 +75,12 @@ extension ZtunnelConfig {
             name = object.requiredString("name")
             namespace = object.requiredString("namespace")
             hostname = object.requiredString("hostname")
-            placedVIPs = object.placed("vips", "\"network/address\"") { NetworkAddress($0) }
-            ranges = object.parsed("cidrVips", "\"network/address/length\"") { NetworkRange($0) }
+            (vips, vipPlaces) = object.parsed("vips", "\"network/address\"") { NetworkAddress($0) }
+            ranges =
+                object.parsed("cidrVips", "\"network/address/length\"") { NetworkRange($0) }.values
             ports = object.portMap("ports")
             endpoints = object.objectEntries("endpoints").map { Endpoint($0.object, key: $0.key) }
-            placedNames = object.placed("subjectAltNames", "a string") { $0 }
+            (subjectAltNames, namePlaces) = object.parsed("subjectAltNames", "a string") { $0 }
             waypoint = object.object("waypoint").flatMap { Gateway($0) }
             weightedWaypoints = object.objects("weightedWaypoints").compactMap {
                 WeightedWaypoint($0)

@@ -48,7 +48,7 @@ extension ZtunnelConfig {
         package var namespace: String
         package var serviceAccount: String
         package var trustDomain: String
-        package var addresses: [IPAddress] { placedAddresses.map(\.value) }
+        package var addresses: [IPAddress]
         package var tunnel: TunnelProtocol
         package var networkMode: NetworkMode
         package var node: String
@@ -64,14 +64,15 @@ extension ZtunnelConfig {
         package var nativeTunnel: Bool
         package var applicationTunnel: ApplicationTunnel?
         /// Keys of policies, `namespace/name`.
-        package var authorizationPolicies: [String] { placedPolicies.map(\.value) }
+        package var authorizationPolicies: [String]
         package var status: Status
         package var locality: Locality
         package var capacity: UInt32
         package var services: [Membership]
         package var place: ConfigPlace
-        let placedAddresses: [Placed<IPAddress>]
-        let placedPolicies: [Placed<String>]
+        /// Of ``addresses`` and ``authorizationPolicies``, until the checks are done.
+        var addressPlaces: [ListPlace]
+        var policyPlaces: [ListPlace]
 
         init(_ object: ConfigObject) {
             object.require("workloadIps", "services")
@@ -86,7 +87,9 @@ extension ZtunnelConfig {
                 "trustDomain",
                 object.filled("trustDomain", default: "cluster.local")
             )
-            placedAddresses = object.placed("workloadIps", "an IP address") { IPAddress($0) }
+            (addresses, addressPlaces) = object.parsed("workloadIps", "an IP address") {
+                IPAddress($0)
+            }
             tunnel = object.word("protocol") ?? .tcp
             networkMode = object.word("networkMode") ?? .standard
             node = object.string("node") ?? ""
@@ -101,7 +104,7 @@ extension ZtunnelConfig {
             networkGateway = object.object("networkGateway").flatMap { Gateway($0) }
             nativeTunnel = object.bool("nativeTunnel") ?? false
             applicationTunnel = object.object("applicationTunnel").flatMap { ApplicationTunnel($0) }
-            placedPolicies = object.placed(
+            (authorizationPolicies, policyPlaces) = object.parsed(
                 "authorizationPolicies",
                 "the key of a policy, \"namespace/name\""
             ) { $0.contains("/") ? $0 : nil }
