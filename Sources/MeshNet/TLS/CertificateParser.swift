@@ -35,7 +35,7 @@ enum CertificateParser {
             notBefore: time(X509_get0_notBefore(certificate)),
             notAfter: time(X509_get0_notAfter(certificate)),
             pem: pem,
-            chainPEM: chain.isEmpty
+            chainPEM: chain.count <= 1
                 ? pem : textFromBIO { bio in chain.forEach { PEM_write_bio_X509(bio, $0) } },
             chainSerials: whole.map(serial),
             chainSHA256: whole.map { hexadecimal(fingerprint($0)) },

@@ -37,15 +37,20 @@ final class TLSPeerCache: Sendable {
 
     /// Peers remembered. A mesh sidecar meets tens; a gateway's strangers must not fill memory.
     private static let entriesMax = 1024
+    /// A longer chain is read anew each time. Five RSA certificates of 4096 bits have some 12 KiB.
+    private static let chainBytesMax = 32_768
 
     private let entries = Mutex<[[UInt8]: Entry]>([:])
     /// What was last presented with a leaf: a resumed session brings the leaf alone. Says nothing about
     /// trust.
     private let chainsByLeaf = Mutex<[[UInt8]: CertificateInfo]>([:])
 
+    var count: Int { entries.withLock { $0.count } + chainsByLeaf.withLock { $0.count } }
+
     func entry(_ key: [UInt8]) -> Entry? { entries.withLock { $0[key] } }
 
     func store(_ entry: Entry, for key: [UInt8]) {
+        guard entry.info.chainPEM.utf8.count <= Self.chainBytesMax else { return }
         entries.withLock {
             // Which entry goes is left to the dictionary's random order: cheap, and nobody can aim.
             if $0.count >= Self.entriesMax, let victim = $0.keys.first { $0[victim] = nil }
@@ -55,6 +60,7 @@ final class TLSPeerCache: Sendable {
 
     /// Remembers that this leaf came with the chain in `info`.
     func remember(_ info: CertificateInfo, of leaf: OpaquePointer) {
+        guard info.chainPEM.utf8.count <= Self.chainBytesMax else { return }
         let key = Self.key([leaf])
         chainsByLeaf.withLock {
             if $0.count >= Self.entriesMax, $0[key] == nil, let victim = $0.keys.first {

@@ -43,8 +43,11 @@ extension TLSSession {
                 ERR_clear_error()
             }
         }
-        context.peers.store(entry, for: key)
-        if chain.count > 1 { context.peers.remember(entry.info, of: leaf) }
+        // Strangers cannot fill memory: what they present is remembered only where they are let in.
+        if chainFailure == nil || trust?.acceptsUntrusted == true {
+            context.peers.store(entry, for: key)
+            if chain.count > 1 { context.peers.remember(entry.info, of: leaf) }
+        }
         boundLifetime(ssl, leaf)
         // As in Envoy, what the key may do is asked before who vouches for it.
         let usageFailure = context.verifiesChains ? usageProblem(ssl, entry.info, leaf) : nil
