@@ -27,6 +27,11 @@ void clinux_name_thread(const char *name) {
     pthread_setname_np(pthread_self(), kept);
 }
 
+int clinux_join_until(pthread_t thread, int64_t seconds, int64_t nanoseconds) {
+    struct timespec end = {.tv_sec = seconds, .tv_nsec = nanoseconds};
+    return pthread_timedjoin_np(thread, NULL, &end);
+}
+
 int clinux_thread_id(void) {
     return (int)syscall(SYS_gettid);
 }

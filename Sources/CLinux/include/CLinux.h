@@ -6,6 +6,7 @@
 #include <netinet/tcp.h>
 
 #include <linux/netfilter_ipv4.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -29,6 +30,9 @@ static inline uint64_t clinux_event_token(const struct epoll_event *event) { ret
 
 /// Names the calling thread (15 bytes are kept).
 void clinux_name_thread(const char *name);
+
+/// Waits for a thread's end, but no longer than to this time of day. Zero, or an errno.
+int clinux_join_until(pthread_t thread, int64_t seconds, int64_t nanoseconds);
 
 /// The kernel's number of the calling thread.
 int clinux_thread_id(void);

@@ -271,7 +271,7 @@ package final class ProxyAgent: TimerTarget {
         }
         for box in threads { box.thread.take()?.join() }
         plan.process.logWriter.stop()
-        logThread?.thread.take()?.join()
+        logThread?.thread.take()?.join(within: LogWriter.endPatience)
         log.info(.main, "exiting")
     }
 

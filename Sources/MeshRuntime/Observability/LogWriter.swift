@@ -7,6 +7,9 @@ import Synchronization
 package final class LogWriter: Sendable {
     /// The longest that a worker keeps a line for company (envoy: --file-flush-interval-msec, 10 s there).
     package let flushInterval: Nanoseconds
+    /// How long a process that ends waits for ``run(on:)`` to write the last lines: whoever reads them
+    /// may have stopped reading.
+    package static let endPatience = Nanoseconds.seconds(2)
     private let system: any LogFiles
     private let stats: FilesystemStats
     private let state = Mutex(State())

@@ -42,4 +42,12 @@ package struct WorkerThread: ~Copyable {
 
     /// Waits for the thread's end.
     package consuming func join() { pthread_join(thread, nil) }
+
+    /// Waits for the thread's end, but no longer than this. One that goes on, because what it waits for
+    /// never comes, ends with the process. Returns whether it has ended.
+    @discardableResult
+    package consuming func join(within patience: Nanoseconds) -> Bool {
+        let end = LinuxSystem.wallClockNow().nanoseconds + patience.count
+        return clinux_join_until(thread, end / 1_000_000_000, end % 1_000_000_000) == 0
+    }
 }
