@@ -92,7 +92,7 @@ struct ZtunnelConfigTests {
              {"destination": {"destination": "ns/w.example", "hboneMtlsPort": 3}, "weight": 4}],
            "loadBalancer": {"routingPreferences": ["Region", "Network"], "mode": "Failover",
                             "healthPolicy": "AllowAll"},
-           "ipFamilies": "IPv4", "canonical": true}],
+           "ipFamilies": "IPv4", "canonical": true, "visibility": "Namespace"}],
          "policies": [{
            "name": "p", "namespace": "ns", "scope": "WorkloadSelector", "action": "Deny",
            "dryRun": true, "rules": [[[{
@@ -151,6 +151,7 @@ struct ZtunnelConfigTests {
         #expect(service.loadBalancer?.mode == .failover)
         #expect(service.loadBalancer?.healthPolicy == .allowAll)
         #expect(service.ipFamilies == .ipv4 && service.isCanonical)
+        #expect(service.visibility == .namespace)
 
         let policy = mesh.policies[0]
         #expect(policy.scope == .workloadSelector && policy.action == .deny && policy.isDryRun)
@@ -406,10 +407,6 @@ struct ZtunnelConfigTests {
             "services: [{\(service), subjectAltNames: [db.example]}]",
             "1:88: services[0].subjectAltNames[0]: \"db.example\" is no identity and ignored:"
                 + " expected \"spiffe://TRUST_DOMAIN/ns/NAMESPACE/sa/SERVICE_ACCOUNT\""
-        ),
-        (
-            "services: [{\(service), visibility: x}]",
-            "1:82: services[0].visibility: visibility is accepted but has no effect here"
         ),
     ]
 

@@ -166,6 +166,34 @@ struct MeshStateTests {
         #expect(mesh.state.service(at: try #require(IPAddress("10.1.0.1")))?.namespace == "b")
     }
 
+    @Test func `a service of a namespace is not there for others, whatever it hides`() throws {
+        let mesh = try Mesh(
+            """
+            workloads:
+            - {name: client, namespace: a, workloadIps: [10.0.0.1], services: {}}
+            - {name: other, namespace: z, workloadIps: [10.0.0.2], services: {}}
+            - {name: wa, namespace: a, workloadIps: [10.0.0.3], services: {a/s: {}, a/r: {}}}
+            - {name: wb, namespace: b, workloadIps: [10.0.0.4], services: {b/s: {}, b/r: {}}}
+            services:
+            - {name: s, namespace: a, hostname: s, vips: [/10.1.0.1], ports: {80: 80},
+               visibility: Namespace}
+            - {name: s, namespace: b, hostname: s, vips: [/10.1.0.1], ports: {80: 80}}
+            - {name: o, namespace: a, hostname: o, vips: [/10.1.0.2], ports: {80: 80},
+               visibility: Namespace}
+            - {name: r, namespace: a, hostname: r, vips: [], cidrVips: [/10.2.0.0/24], ports: {80: 80},
+               visibility: Namespace}
+            - {name: r, namespace: b, hostname: r, vips: [], cidrVips: [/10.2.0.0/16], ports: {80: 80},
+               visibility: Public}
+            """
+        )
+        #expect(mesh.text("10.1.0.1", 80) == "direct 10.0.0.3:80")
+        #expect(mesh.text("10.1.0.1", 80, from: "other") == "direct 10.0.0.4:80")
+        #expect(mesh.text("10.1.0.2", 80) == "no healthy upstream: 10.1.0.2:80")
+        #expect(mesh.text("10.1.0.2", 80, from: "other") == "passthrough")
+        #expect(mesh.text("10.2.0.1", 80) == "direct 10.0.0.3:80")
+        #expect(mesh.text("10.2.0.1", 80, from: "other") == "direct 10.0.0.4:80")
+    }
+
     @Test func `addresses mean something in one's own network alone`() throws {
         let mesh = try Mesh(town, network: "remote")
         #expect(mesh.text("10.0.0.2", 80) == "direct 10.0.0.2:80")

@@ -41,6 +41,12 @@ extension ZtunnelConfig {
             case ipv6 = "IPv6"
         }
 
+        package enum Visibility: String, ZtunnelWord, Sendable {
+            case everywhere = "Public"
+            /// For clients in other namespaces there is no such service.
+            case namespace = "Namespace"
+        }
+
         package struct Endpoint: Sendable {
             package var workloadUID: String
             package var ports: PortMap
@@ -63,6 +69,7 @@ extension ZtunnelConfig {
         package var loadBalancer: LoadBalancer?
         package var ipFamilies: IPFamilies?
         package var isCanonical: Bool
+        package var visibility: Visibility
         package var place: ConfigPlace
         /// Of ``vips`` and ``subjectAltNames``, until the checks are done.
         var vipPlaces: [ListPlace]
@@ -88,8 +95,8 @@ extension ZtunnelConfig {
             loadBalancer = object.object("loadBalancer").map { LoadBalancer($0) }
             ipFamilies = object.word("ipFamilies")
             isCanonical = object.bool("canonical") ?? false
+            visibility = object.word("visibility") ?? .everywhere
             place = ConfigPlace(object)
-            object.inert("visibility")
         }
     }
 }

@@ -9,13 +9,13 @@ extension MeshState {
         random: inout FastRandom
     ) -> OutboundRoute {
         let namespace = request.source.namespace
-        if let service = service(at: request.destination, for: namespace) {
+        if let service = service(at: request.destination, seenFrom: namespace) {
             return route(request, to: service, &random)
         }
         if let workload = workload(at: request.destination) {
             return route(request, to: workload, &random)
         }
-        if let service = service(covering: request.destination, for: namespace) {
+        if let service = service(covering: request.destination, seenFrom: namespace) {
             return route(request, to: service, &random)
         }
         return .passthrough

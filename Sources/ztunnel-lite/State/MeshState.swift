@@ -82,35 +82,53 @@ package final class MeshState: Sendable {
 
     /// By VIP in our network, a single one before a range.
     package func service(at address: IPAddress) -> Service? {
-        service(at: address, for: "") ?? service(covering: address, for: "")
+        best(servicesByAddress[address], for: "") ?? best(covering(address), for: "")
     }
 
     /// Where several services have this hostname, the canonical one, else the first.
     package func service(hostname: String) -> Service? { service(hostname: hostname, for: "") }
 
-    /// Of services with one VIP, that of namespace `namespace` comes first.
-    func service(at address: IPAddress, for namespace: String) -> Service? {
-        best(servicesByAddress[address], for: namespace)
+    /// As clients in `namespace` see it: of services with one VIP theirs comes first, and private ones of
+    /// others are not there.
+    func service(at address: IPAddress, seenFrom namespace: String) -> Service? {
+        best(visible(servicesByAddress[address], from: namespace), for: namespace)
+    }
+
+    /// By the longest prefix, as clients in `namespace` see it.
+    func service(covering address: IPAddress, seenFrom namespace: String) -> Service? {
+        best(covering(address, seenFrom: namespace), for: namespace)
     }
 
     func service(hostname: String, for namespace: String) -> Service? {
         best(servicesByHostname[hostname], for: namespace)
     }
 
-    /// By the longest prefix.
-    func service(covering address: IPAddress, for namespace: String) -> Service? {
-        guard let first = servicesByRange.firstIndex(where: { $0.range.contains(address) })
-        else { return nil }
-        let length = servicesByRange[first].range.prefixLength
-        let candidates = servicesByRange[first...]
-            .prefix { $0.range.prefixLength == length }
-            .filter { $0.range.contains(address) }
-            .map(\.service)
-        return best(candidates, for: namespace)
+    private func covering(
+        _ address: IPAddress,
+        seenFrom namespace: String? = nil
+    ) -> [Int32] {
+        var found: [Int32] = []
+        var length = 0
+        // Longest prefixes first.
+        for (range, service) in servicesByRange {
+            if !found.isEmpty, range.prefixLength < length { break }
+            guard range.contains(address),
+                namespace.map({ services[Int(service)].isVisible(from: $0) }) ?? true
+            else { continue }
+            length = range.prefixLength
+            found.append(service)
+        }
+        return found
     }
 
-    private func best<C: Collection>(_ candidates: C, for namespace: String) -> Service?
-    where C.Element == Int32 {
+    private func visible(_ candidates: [Int32], from namespace: String) -> [Int32] {
+        if candidates.allSatisfy({ services[Int($0)].isVisible(from: namespace) }) {
+            return candidates
+        }
+        return candidates.filter { services[Int($0)].isVisible(from: namespace) }
+    }
+
+    private func best(_ candidates: [Int32], for namespace: String) -> Service? {
         guard let first = candidates.first else { return nil }
         if candidates.count == 1 { return services[Int(first)] }
         let place =
@@ -150,5 +168,11 @@ struct IndexByKey<Key: Hashable & Sendable>: Sendable {
     subscript(key: Key) -> [Int32] {
         guard let place = single[key] else { return [] }
         return several.isEmpty ? [place] : several[key] ?? [place]
+    }
+}
+
+extension Service {
+    fileprivate func isVisible(from namespace: String) -> Bool {
+        !isPrivate || namespace == self.namespace
     }
 }

@@ -24,6 +24,8 @@ package final class Service: Sendable {
     /// Sorted; whom its workloads may also be.
     package let subjectAltNames: [SPIFFEID]
     package let isCanonical: Bool
+    /// For clients in other namespaces there is no such service.
+    package let isPrivate: Bool
 
     /// Where it stands in its state's list.
     let index: Int
@@ -54,6 +56,7 @@ package final class Service: Sendable {
         ports = config.ports
         subjectAltNames = Set(config.subjectAltNames.compactMap { SPIFFEID($0) }).sorted()
         isCanonical = config.isCanonical
+        isPrivate = config.visibility == .namespace
         self.index = index
         self.endpoints = endpoints
         var total: UInt64 = 0
