@@ -16,7 +16,7 @@ struct TrafficSeriesTests {
 
     init() throws { mesh = try Mesh.observed() }
 
-    /// One of any number of different sources.
+    /// One of any number of different sources, that the file does not know.
     private func record(from source: String) throws -> ConnectionRecord {
         let record = try ConnectionRecord.inbound(mesh)
         record.sourceWorkload = nil
@@ -25,17 +25,49 @@ struct TrafficSeriesTests {
         return record
     }
 
+    /// One of any number of different sources, that the file knows.
+    private static func sources(_ count: Int) throws -> [Workload] {
+        let workloads = (0..<count).map {
+            "- {name: p\($0), namespace: default, workloadName: w\($0), "
+                + "workloadIps: [10.9.\($0 / 250).\($0 % 250)], protocol: HBONE, services: {}}\n"
+        }
+        return try Mesh("workloads:\n" + workloads.joined()).state.workloads
+    }
+
+    @Test func `what sources say of themselves fills a quarter of the room at most`() throws {
+        let metrics = TrafficMetrics(seriesMax: 8)
+        let observer = TrafficObserver(metrics: metrics)
+        for source in 0..<10 { observer.opened(try record(from: "w\(source)")) }
+        let opened = try Exposition(metrics)["istio_tcp_connections_opened_total"]
+        #expect(opened.map { $0["source_workload"] } == ["w0", "w1", "unknown"])
+        #expect(opened.map(\.value) == [1, 1, 8])
+        // Who it is for is known, and who it is from by its certificate.
+        #expect(opened.last?["destination_workload"] == "echo")
+        #expect(opened.last?["source_principal"] == "spiffe://cluster.local/ns/default/sa/shell")
+        let folded = try Exposition(metrics).sum("ztunnel_lite_unlabelled_connections_total")
+        #expect(folded == 8)
+    }
+
+    @Test func `a source that says very much of itself is cut short`() throws {
+        let metrics = TrafficMetrics()
+        let observer = TrafficObserver(metrics: metrics)
+        observer.opened(try record(from: String(repeating: "é", count: 30_000)))
+        let opened = try Exposition(metrics)["istio_tcp_connections_opened_total"]
+        let name = try #require(opened.first?["source_workload"])
+        #expect(name.utf8.count <= ClaimedWorkload.valueBytesMax + 2)
+    }
+
     @Test func `beyond the limit connections count as of unknown peers, and that is told`() throws {
         let metrics = TrafficMetrics(seriesMax: 3)
         let observer = TrafficObserver(metrics: metrics)
-        for source in 0..<10 {
-            let record = try record(from: "w\(source)")
+        let sources = try Self.sources(10)
+        for source in sources + [sources[0]] {
+            let record = try ConnectionRecord.inbound(mesh)
+            record.sourceWorkload = source
             observer.opened(record)
             observer.carried(record, sent: 10, received: 1)
             observer.finished(record)
         }
-        let known = try record(from: "w0")
-        observer.opened(known)
         let scrape = try Exposition(metrics)
         let opened = scrape["istio_tcp_connections_opened_total"]
         #expect(opened.map { $0["source_workload"] } == ["w0", "w1", "w2", "unknown"])
@@ -43,7 +75,7 @@ struct TrafficSeriesTests {
         #expect(opened.last?["destination_workload"] == "unknown")
         #expect(opened.last?["reporter"] == "destination")
         #expect(opened.last?["connection_security_policy"] == "mutual_tls")
-        #expect(scrape.sum("istio_tcp_sent_bytes_total") == 100)
+        #expect(scrape.sum("istio_tcp_sent_bytes_total") == 110)
         #expect(scrape.sum("ztunnel_lite_unlabelled_connections_total") == 7)
     }
 
@@ -63,6 +95,7 @@ struct TrafficSeriesTests {
     @Test func `sums are exact whatever workers do at once`() async throws {
         let metrics = TrafficMetrics(seriesMax: 40)
         let server = try mesh.byUID("server")
+        let sources = try Self.sources(60)
         let run = Run()
         try await withThrowingTaskGroup(of: Void.self) { group in
             // A scraper that lets go of whatever it may, as if hours passed between its visits.
@@ -87,8 +120,7 @@ struct TrafficSeriesTests {
                                 start: Instant(nanoseconds: 0)
                             )
                             record.destinationWorkload = server
-                            record.claimedSource = ClaimedWorkload()
-                            record.claimedSource?.workloadName = "w\((count + worker) % 60)"
+                            record.sourceWorkload = sources[(count + worker) % 60]
                             observer.opened(record)
                             observer.carried(record, sent: 3, received: 2)
                             observer.finished(record)

@@ -37,7 +37,9 @@ package final class ConnectionRecord {
     /// Nil where the file knows none at that address.
     package var sourceWorkload: Workload?
     /// What a peer says of itself in `baggage`; read only where ``sourceWorkload`` is nil.
-    package var claimedSource: ClaimedWorkload?
+    package var claimedSource: ClaimedWorkload? {
+        didSet { claimedSource?.shorten() }
+    }
     /// The one of the handshake, so nil without mTLS.
     package var sourceIdentity: SPIFFEID?
     package var destinationWorkload: Workload?
@@ -86,5 +88,19 @@ package struct ClaimedWorkload: Hashable, Sendable {
     package var region = ""
     package var zone = ""
 
+    /// The longest name there is in Kubernetes; a peer that sends more gets no more of our memory.
+    static let valueBytesMax = 253
+
     package init() {}
+
+    fileprivate mutating func shorten() {
+        for path in Self.values where self[keyPath: path].utf8.count > Self.valueBytesMax {
+            let kept = self[keyPath: path].utf8.prefix(Self.valueBytesMax)
+            self[keyPath: path] = String(decoding: kept, as: UTF8.self)
+        }
+    }
+
+    private static var values: [WritableKeyPath<ClaimedWorkload, String>] {
+        [\.workloadName, \.app, \.revision, \.namespace, \.clusterID, \.region, \.zone]
+    }
 }

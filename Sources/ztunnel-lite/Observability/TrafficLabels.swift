@@ -12,6 +12,8 @@ struct TrafficLabels: Hashable, Sendable {
     var serviceName = ""
     /// Whether there are `*_region` and `*_zone`: only where one of the peers is known.
     var hasLocality = false
+    /// The source is what the peer says of itself.
+    var isClaimed = false
 
     struct Peer: Hashable, Sendable {
         var workload = ""
@@ -32,6 +34,15 @@ struct TrafficLabels: Hashable, Sendable {
         self.isMutualTLS = isMutualTLS
     }
 
+    /// The same without what the source says of itself; its identity is proved.
+    var unclaimed: TrafficLabels {
+        var labels = self
+        labels.source = Peer()
+        labels.source.principal = source.principal
+        labels.isClaimed = false
+        return labels
+    }
+
     init(_ record: ConnectionRecord) {
         self.init(unknownPeers: record.direction, isMutualTLS: record.isMutualTLS)
         if let workload = record.sourceWorkload {
@@ -40,6 +51,7 @@ struct TrafficLabels: Hashable, Sendable {
         } else if let claimed = record.claimedSource {
             source = Peer(claimed)
             hasLocality = true
+            isClaimed = true
         }
         // A source is believed by its handshake alone.
         if let identity = record.sourceIdentity {

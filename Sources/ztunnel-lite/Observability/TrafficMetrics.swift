@@ -7,12 +7,15 @@ import Synchronization
 /// counts without one. A scrape sums the cells of all workers.
 ///
 /// The number of series has a limit, since a peer's `baggage` and a long file can name any number of
-/// workloads: beyond it connections count as of unknown peers, and ``folded`` says how many did.
+/// workloads: beyond it connections count as of unknown peers, and a metric says how many did.
 /// A series whose workload has left the file leaves too, once it has been idle for a while; see
 /// ``sweep(now:isKnown:)``.
 package final class TrafficMetrics: Sendable {
-    /// About 2 KiB each in memory and in the text of each family.
-    package static let seriesMax = 8192
+    /// Each takes some 2 KiB of memory, and some 5 KiB of the text.
+    package static let seriesMax = 4096
+    /// Of these, how many may be told apart by what sources say of themselves, as one part in so many: a
+    /// peer that says something new each time leaves room for those that the file names.
+    static let claimedShare = 4
 
     /// The least that a series of a workload that is gone stays: three times what a Prometheus server
     /// looks back for a value (5 minutes), so that its last value has long been taken and, should the
@@ -43,8 +46,10 @@ package final class TrafficMetrics: Sendable {
         var series: [Series] = []
         /// Indices into ``series``.
         var indices: [TrafficLabels: Int] = [:]
-        /// Series of unknown peers that stand for others; they are not counted against the limit.
+        /// Series of unknown peers, which may stand for others; they do not count against the limit.
         var foldedSeries = 0
+        /// Series of sources that are what they say.
+        var claimedSeries = 0
         var workers: [WorkerCounts] = []
     }
 
@@ -62,28 +67,24 @@ package final class TrafficMetrics: Sendable {
         return (number, counts)
     }
 
-    /// A worker's cells for these labels, or for unknown peers where there are too many series.
+    /// A worker's cells for these labels, or for less of them where there are too many series.
     func cells(
         _ labels: TrafficLabels,
         worker: Int
     ) -> (cells: TrafficCells, isFolded: Bool) {
         state.withLock { state in
-            if let known = state.indices[labels] {
-                return (state.cells(known, worker: worker), false)
-            }
-            guard state.series.count - state.foldedSeries < seriesMax else {
-                let folded = TrafficLabels(
-                    unknownPeers: labels.direction,
-                    isMutualTLS: labels.isMutualTLS
-                )
-                if let known = state.indices[folded] {
-                    return (state.cells(known, worker: worker), true)
-                }
-                state.foldedSeries += 1
-                return (state.cells(state.add(folded), worker: worker), true)
-            }
-            return (state.cells(state.add(labels), worker: worker), false)
+            let fitting = fitting(labels, state)
+            return (state.cells(state.index(of: fitting), worker: worker), fitting != labels)
         }
+    }
+
+    private func fitting(_ labels: TrafficLabels, _ state: State) -> TrafficLabels {
+        if state.indices[labels] != nil { return labels }
+        if labels.isClaimed, state.claimedSeries >= seriesMax / Self.claimedShare {
+            return fitting(labels.unclaimed, state)
+        }
+        if state.series.count - state.foldedSeries < seriesMax { return labels }
+        return TrafficLabels(unknownPeers: labels.direction, isMutualTLS: labels.isMutualTLS)
     }
 
     // MARK: The control thread
@@ -132,10 +133,17 @@ package final class TrafficMetrics: Sendable {
 }
 
 extension TrafficMetrics.State {
-    fileprivate mutating func add(_ labels: TrafficLabels) -> Int {
+    fileprivate mutating func index(of labels: TrafficLabels) -> Int {
+        if let known = indices[labels] { return known }
         series.append(TrafficMetrics.Series(labels))
-        indices[labels] = series.count - 1
+        note(labels, series.count - 1)
         return series.count - 1
+    }
+
+    private mutating func note(_ labels: TrafficLabels, _ index: Int) {
+        indices[labels] = index
+        if labels.isClaimed { claimedSeries += 1 }
+        if labels.isWithoutPeers { foldedSeries += 1 }
     }
 
     fileprivate mutating func cells(_ index: Int, worker: Int) -> TrafficCells {
@@ -149,7 +157,9 @@ extension TrafficMetrics.State {
 
     fileprivate mutating func index() {
         indices.removeAll(keepingCapacity: true)
-        for (index, series) in series.enumerated() { indices[series.labels] = index }
+        claimedSeries = 0
+        foldedSeries = 0
+        for (index, series) in series.enumerated() { note(series.labels, index) }
     }
 }
 
@@ -165,6 +175,10 @@ extension TrafficMetrics.Series {
 }
 
 extension TrafficLabels {
+    fileprivate var isWithoutPeers: Bool {
+        self == TrafficLabels(unknownPeers: direction, isMutualTLS: isMutualTLS)
+    }
+
     /// An unknown peer never becomes less known.
     fileprivate func peersAreKnown(_ isKnown: (String, String) -> Bool) -> Bool {
         [source, destination].allSatisfy { peer in
