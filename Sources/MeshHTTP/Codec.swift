@@ -132,6 +132,10 @@ package protocol ServerStream: AnyObject {
     func pauseReading()
     func resumeReading()
 
+    /// The request's head is no longer looked at: a tunnel that stays open for long need not keep it. Not
+    /// from inside the call that brought it.
+    func releaseHead()
+
     /// The connection closes after this response (`connection: close`); in HTTP/2, GOAWAY.
     func closeAfterResponse()
 
@@ -139,6 +143,10 @@ package protocol ServerStream: AnyObject {
     /// count them.
     var bytesReceived: UInt64 { get }
     var bytesSent: UInt64 { get }
+}
+
+extension ServerStream {
+    package func releaseHead() {}
 }
 
 /// The application side of a ``ServerStream``.
@@ -234,8 +242,15 @@ package protocol ClientStream: AnyObject {
     func pauseReading()
     func resumeReading()
 
+    /// The response's head is no longer looked at; as ``ServerStream/releaseHead()``.
+    func releaseHead()
+
     var bytesReceived: UInt64 { get }
     var bytesSent: UInt64 { get }
+}
+
+extension ClientStream {
+    package func releaseHead() {}
 }
 
 /// The router's side of a ``ClientStream``.

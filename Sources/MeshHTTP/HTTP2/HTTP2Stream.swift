@@ -115,6 +115,12 @@ package class HTTP2Stream {
         return Uncounted(opaque: map.toOpaque())
     }
 
+    package final func releaseHead() {
+        guard let head else { return }
+        self.head = nil
+        pool.give(head)
+    }
+
     final var trailersMap: Uncounted<HeaderMap> {
         let map = trailers ?? pool.take()
         trailers = map

@@ -19,6 +19,7 @@ final class HBONEClientStream: RelayEnd, ClientStreamDelegate {
     private var owner: (any HBONEClientStreamOwner & RelaySession)?
     private var stream: (any ClientStream)?
     private var phase = Phase.asked
+    private var holdsHead = true
     private var hasSentEnd = false
     private var hasPeerEnded = false
     let connection: HBONEConnection
@@ -91,6 +92,10 @@ final class HBONEClientStream: RelayEnd, ClientStreamDelegate {
 
     func responseData(_ bytes: Bytes, endStream: Bool) {
         guard phase == .open else { return }
+        if holdsHead {
+            holdsHead = false
+            stream?.releaseHead()
+        }
         if !bytes.isEmpty { owner?.farReceived(bytes) }
         if endStream { peerEnded() }
     }

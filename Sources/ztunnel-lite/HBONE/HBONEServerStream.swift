@@ -25,6 +25,7 @@ final class HBONEServerStream: RelayEnd, ServerStreamDelegate {
     func accept(_ head: HeaderMap) {
         isOpen = true
         stream?.sendHead(head, endStream: false)
+        stream?.releaseHead()
     }
 
     /// No tunnel: says so, and nothing more.
