@@ -129,7 +129,7 @@ struct ConfigChecks {
         }
         for filter in filters {
             switch filter {
-            case .rbac: break
+            case .rbac, .setFilterState: break
             case .httpConnectionManager(let manager):
                 for reference in manager.routes.clusterReferences {
                     check(

@@ -188,19 +188,20 @@ package enum NetworkFilterConfig: Sendable {
     case httpConnectionManager(HTTPConnectionManagerConfig)
     case tcpProxy(TCPProxyConfig)
     case rbac(NetworkRBACConfig)
+    case setFilterState(SetFilterStateConfig)
 
     /// Whether it ends a chain: others pass connections on.
     package var isTerminal: Bool {
         switch self {
         case .httpConnectionManager, .tcpProxy: true
-        case .rbac: false
+        case .rbac, .setFilterState: false
         }
     }
 
     private static let prefix = "envoy.extensions.filters.network."
     private static let types = [
         "http_connection_manager.v3.HttpConnectionManager", "tcp_proxy.v3.TcpProxy",
-        "rbac.v3.RBAC",
+        "rbac.v3.RBAC", "set_filter_state.v3.Config",
     ].map { prefix + $0 }
 
     /// The filters of a chain, with the rule that the last one, and only the last one, is terminal.
@@ -241,6 +242,7 @@ package enum NetworkFilterConfig: Sendable {
         case types[0]: return (.httpConnectionManager(HTTPConnectionManagerConfig(options)), type)
         case types[1]: return (.tcpProxy(TCPProxyConfig(options)), type)
         case types[2]: return (.rbac(NetworkRBACConfig(options)), type)
+        case types[3]: return (.setFilterState(SetFilterStateConfig(connection: options)), type)
         default:
             object.error(
                 "\(ConfigNode.quoted(type)) is not supported"

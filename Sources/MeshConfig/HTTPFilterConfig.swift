@@ -66,7 +66,7 @@ package struct HTTPFilterConfig: Sendable {
             kind = .grpcStats(GRPCStatsFilterConfig(config))
         case "envoy.extensions.filters.http.grpc_web.v3.GrpcWeb": kind = .grpcWeb
         case "envoy.extensions.filters.http.set_filter_state.v3.Config":
-            kind = .setFilterState(SetFilterStateConfig(config, "on_request_headers"))
+            kind = .setFilterState(SetFilterStateConfig(config))
         default:
             if Self.hasNothingToDo(type, config) {
                 object.warning("\"\(type)\" has nothing to do as it is set, and is left out")

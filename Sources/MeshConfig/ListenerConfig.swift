@@ -27,6 +27,8 @@ package struct ListenerConfig: Sendable {
     package let statPrefix: String
     package private(set) var filterChains: [FilterChainConfig]
     package private(set) var defaultFilterChain: FilterChainConfig?
+    /// Takes the place of what the chains themselves match; nil where there is none.
+    package let filterChainTree: FilterChainTreeConfig?
     package let listenerFilters: [ListenerFilterConfig]
     /// How long listener filters may wait for bytes; nil: forever.
     package let listenerFiltersTimeout: Duration?
@@ -54,6 +56,10 @@ package struct ListenerConfig: Sendable {
         statPrefix = object.string("stat_prefix", default: "")
         filterChains = object.objects("filter_chains").map { FilterChainConfig($0) }
         defaultFilterChain = object.object("default_filter_chain").map { FilterChainConfig($0) }
+        let names = Set(filterChains.map(\.name).filter { !$0.isEmpty })
+        filterChainTree = object.object("filter_chain_matcher").map {
+            FilterChainTreeDecoder(chains: names).tree($0)
+        }
         let timeout = object.duration("listener_filters_timeout") ?? .seconds(15)
         listenerFiltersTimeout = timeout == .zero ? nil : timeout
         continuesOnListenerFiltersTimeout = object.bool(
@@ -70,7 +76,7 @@ package struct ListenerConfig: Sendable {
         metadata = MetadataConfig(object.object("metadata"))
         let filters = object.objects("listener_filters").compactMap { ListenerFilterConfig($0) }
         listenerFilters = Self.addingInspector(filters, filterChains, object)
-        if !isInternal, filters.contains(.originalDestination) {
+        if !isInternal, takesPassedAddresses {
             object.error(
                 "original_dst is not supported here: redirected connections are not followed; bind a"
                     + " listener to each port",
@@ -84,6 +90,11 @@ package struct ListenerConfig: Sendable {
     /// The name, or the address of a listener without one.
     package var displayName: String {
         name.isEmpty ? addresses.first?.address.description ?? "" : name
+    }
+
+    /// Whether connections have the addresses that came with them.
+    package var takesPassedAddresses: Bool {
+        listenerFilters.contains { $0.kind == .originalDestination }
     }
 
     /// Those that are matched, and the default one.
@@ -152,7 +163,6 @@ package struct ListenerConfig: Sendable {
         }
         object.unsupported("deprecated_v1", "use bind_to_port")
         object.unsupported("freebind", "addresses must exist; transparent may bind others")
-        object.unsupported("filter_chain_matcher", "use filter_chain_match in each chain")
         object.unsupported("fcds_config", "filter chains are read from this file only")
         object.unsupported("udp_listener_config", "UDP is not supported")
         object.unsupported("api_listener", "there is no API client inside the process")
@@ -195,12 +205,14 @@ package struct ListenerConfig: Sendable {
         _ chains: [FilterChainConfig],
         _ object: ConfigObject
     ) -> [ListenerFilterConfig] {
-        let inspects = filters.contains { if case .tlsInspector = $0 { true } else { false } }
+        let inspects = filters.contains {
+            if case .tlsInspector = $0.kind { true } else { false }
+        }
         guard !inspects, chains.contains(where: \.match.needsTLSInspector) else { return filters }
         object.warning(
             "filter chains match on TLS, but listener_filters has no tls_inspector: one is added"
         )
-        return filters + [.tlsInspector(.init())]
+        return filters + [ListenerFilterConfig(.tlsInspector(.init()))]
     }
 
     // MARK: Rules across filter chains
@@ -209,6 +221,7 @@ package struct ListenerConfig: Sendable {
         if filterChains.isEmpty, defaultFilterChain == nil {
             object.error("no filter chains specified")
         }
+        if filterChainTree != nil { return checkNames(object) }
         var seen: [FilterChainMatchConfig.Criterion: String] = [:]
         for (index, child) in object.objects("filter_chains").enumerated() {
             let chain = filterChains[index]
@@ -229,66 +242,24 @@ package struct ListenerConfig: Sendable {
             chain.warning("the default filter chain is not matched", at: "filter_chain_match")
         }
     }
-}
 
-/// What looks at a connection's first bytes before its filter chain is chosen (envoy:
-/// listener.v3.ListenerFilter).
-package enum ListenerFilterConfig: Hashable, Sendable {
-    package struct TLSInspector: Hashable, Sendable {
-        /// A ClientHello that is longer closes the connection.
-        package let maxClientHelloBytes: Int
-        /// Whether what is no ClientHello, plaintext too, closes the connection.
-        package let closesOnParseError: Bool
-
-        package init() {
-            maxClientHelloBytes = 16 << 10
-            closesOnParseError = false
-        }
-
-        init(_ object: ConfigObject) {
-            let bytes = object.uint32("max_client_hello_size", default: 16 << 10, in: 256...16384)
-            maxClientHelloBytes = Int(bytes)
-            closesOnParseError = object.bool(
-                "close_connection_on_client_hello_parsing_errors",
-                default: false
-            )
-            object.unsupported("enable_ja3_fingerprinting", "clients are not fingerprinted")
-            object.unsupported("enable_ja4_fingerprinting", "clients are not fingerprinted")
-            object.inert("initial_read_buffer_size")
-        }
-    }
-
-    case tlsInspector(TLSInspector)
-    case httpInspector
-    /// Of an internal listener: takes the addresses from what came with the connection.
-    case originalDestination
-
-    private static let prefix = "envoy.extensions.filters.listener."
-
-    init?(_ object: ConfigObject) {
-        _ = object.requiredString("name")
-        object.unsupported("filter_disabled", "a listener filter sees every connection")
-        object.unsupported("config_discovery", "configuration is read from this file only")
-        if object.isPresent("config_discovery") { return nil }
-        guard let (type, options) = object.typedConfig() else { return nil }
-        switch type {
-        case Self.prefix + "tls_inspector.v3.TlsInspector":
-            self = .tlsInspector(TLSInspector(options))
-        case Self.prefix + "http_inspector.v3.HttpInspector":
-            self = .httpInspector
-        case Self.prefix + "original_dst.v3.OriginalDst":
-            self = .originalDestination
-        default:
-            let known = [
-                "tls_inspector.v3.TlsInspector", "http_inspector.v3.HttpInspector",
-                "original_dst.v3.OriginalDst",
-            ]
-            object.error(
-                "\(ConfigNode.quoted(type)) is not supported; listener filters are"
-                    + " \(known.map { Self.prefix + $0 }.joined(separator: ", "))"
-            )
-            options.skip()
-            return nil
+    /// The tree finds chains by their names.
+    private func checkNames(_ object: ConfigObject) {
+        var names: Set<String> = []
+        for child in object.objects("filter_chains") {
+            let name = child.requiredString("name")
+            if !name.isEmpty, !names.insert(name).inserted {
+                child.error(
+                    "\(ConfigNode.quoted(name)) is the name of another filter chain",
+                    at: "name"
+                )
+            }
+            if child.isPresent("filter_chain_match") {
+                child.warning(
+                    "filter_chain_matcher chooses the chain: this is not looked at",
+                    at: "filter_chain_match"
+                )
+            }
         }
     }
 }

@@ -5,10 +5,20 @@ package struct SetFilterStateConfig: Hashable, Sendable {
 
     package init(_ values: [FilterStateValueConfig]) { self.values = values }
 
-    /// - Parameter fields: in the order in which they are applied.
-    init(_ object: ConfigObject, _ fields: String...) {
+    /// Of the HTTP filter.
+    init(_ object: ConfigObject) {
         object.unsupported("clear_route_cache", "routes are chosen before filters run")
-        values = fields.flatMap { object.objects($0) }.compactMap(FilterStateValueConfig.decode)
+        values = object.objects("on_request_headers").compactMap(FilterStateValueConfig.decode)
+    }
+
+    /// Of the network filter.
+    init(connection object: ConfigObject) {
+        object.unsupported(
+            "on_downstream_data",
+            "values are set when the connection is established; use on_new_connection"
+        )
+        values = ["on_new_connection", "on_downstream_tls_handshake"]
+            .flatMap { object.objects($0) }.compactMap(FilterStateValueConfig.decode)
     }
 }
 

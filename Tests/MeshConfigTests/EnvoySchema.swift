@@ -63,10 +63,14 @@ struct MessageGenerator {
             "cares.v3.CaresDnsResolverConfig", "getaddrinfo.v3.GetAddrInfoDnsResolverConfig",
         ].map { prefix + "network.dns_resolver." + $0 }
         let overrides = ["envoy.config.route.v3.FilterConfig", http + "rbac.v3.RBACPerRoute"]
+        let inputs = ["FilterStateInput", "DestinationIPInput", "DestinationPortInput"].map {
+            prefix + "matching.common_inputs.network.v3." + $0
+        }
         return [
             "envoy.config.listener.v3.Filter.typed_config": [
                 network + "http_connection_manager.v3.HttpConnectionManager",
                 network + "tcp_proxy.v3.TcpProxy", network + "rbac.v3.RBAC",
+                network + "set_filter_state.v3.Config",
             ],
             network + "http_connection_manager.v3.HttpFilter.typed_config": [
                 http + "router.v3.Router", http + "rbac.v3.RBAC", http + "grpc_web.v3.GrpcWeb",
@@ -83,6 +87,11 @@ struct MessageGenerator {
                 "tls_inspector.v3.TlsInspector", "http_inspector.v3.HttpInspector",
                 "original_dst.v3.OriginalDst",
             ].map { prefix + "filters.listener." + $0 },
+            "xds.type.matcher.v3.Matcher.MatcherTree.input": inputs,
+            "xds.type.matcher.v3.Matcher.MatcherList.Predicate.SinglePredicate.input": inputs,
+            "xds.type.matcher.v3.Matcher.MatcherTree.custom_match": [
+                "xds.type.matcher.v3.IPMatcher"
+            ],
             "envoy.config.cluster.v3.Cluster.CustomClusterType.typed_config": [
                 prefix + "clusters.dns.v3.DnsCluster"
             ],
@@ -175,7 +184,7 @@ struct MessageGenerator {
             }
             // An extension without a name of its own goes by where it is held.
             let place =
-                name == "envoy.config.core.v3.TypedExtensionConfig"
+                name.hasSuffix(".core.v3.TypedExtensionConfig")
                 ? holder : "\(name).\(field.name)"
             members.append("\"\(field.name)\":" + value(field, path.member(field.name), place))
         }

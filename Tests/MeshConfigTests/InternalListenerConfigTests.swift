@@ -92,6 +92,82 @@ struct InternalListenerConfigTests {
         #expect(errors.count == 1 && errors.first?.contains("back to it") == true, "\(errors)")
     }
 
+    /// A listener whose chains `a` and `b` are chosen by `matcher`.
+    private func tree(_ matcher: String, chain: String = "") -> [String] {
+        load(
+            chains: """
+                "filter_chain_matcher": \(matcher),
+                "filter_chains": [{"name": "a"}, {"name": "b"\(chain)}]
+                """
+        ).errors
+    }
+
+    private static func action(_ chain: String) -> String {
+        """
+        {"action": {"name": "x", "typed_config": {"@type":
+        "type.googleapis.com/google.protobuf.StringValue", "value": "\(chain)"}}}
+        """
+    }
+
+    private static func port(_ map: String, _ input: String = "DestinationPortInput") -> String {
+        """
+        {"matcher_tree": {"input": {"name": "i", "typed_config": {"@type":
+        "\(type)matching.common_inputs.network.v3.\(input)"}}, "exact_match_map": {"map": \(map)}}}
+        """
+    }
+
+    @Test func `a tree of questions names the chain`() {
+        #expect(tree(Self.port("{\"80\": \(Self.action("a"))}")) == [])
+    }
+
+    @Test(arguments: [
+        (port("{\"80\": \(action("c"))}"), #"unknown filter chain "c""#),
+        (port("{}"), "needs at least one entry"),
+        (port("{\"80\": \(action("a"))}", "DestinationPortsInput"), "did you mean"),
+        (
+            port(#"{"80": {"action": {"name": "x", "typed_config": {"@type": "a/b"}}}}"#),
+            "StringValue"
+        ),
+        (port(#"{"80": {}}"#), "one of matcher, action is required"),
+        (port("{\"80\": \(action("a").dropLast()), \"keep_matching\": true}}"), "keep_matching"),
+        (#"{"matcher_list": {"matchers": []}}"#, "needs at least one matcher"),
+    ])
+    func `a tree that cannot be followed is refused`(matcher: String, error: String) {
+        let errors = tree(matcher)
+        #expect(errors.count == 1 && errors.first?.contains(error) == true, "\(errors)")
+    }
+
+    @Test func `chains that a tree chooses from have names of their own`() {
+        let matcher = Self.port("{\"80\": \(Self.action("a"))}")
+        let errors = load(
+            chains:
+                #""filter_chain_matcher": \#(matcher), "filter_chains": [{"name": "a"}, {"name": "a"}, {}]"#
+        ).errors
+        #expect(errors.count == 2, "\(errors)")
+    }
+
+    @Test(arguments: [
+        (#"{"any_match": true}"#, true, true),
+        (#"{"destination_port_range": {"start": 80, "end": 81}}"#, true, false),
+        (#"{"not_match": {"destination_port_range": {"start": 80, "end": 81}}}"#, false, true),
+        (
+            #"{"or_match": {"rules": [{"destination_port_range": {"start": 1, "end": 2}}, {"any_match": true}]}}"#,
+            true, true
+        ),
+        (
+            #"{"and_match": {"rules": [{"destination_port_range": {"start": 1, "end": 99}}, {"any_match": true}]}}"#,
+            true, false
+        ),
+    ])
+    func `a listener filter is off for some ports`(json: String, at80: Bool, at443: Bool) {
+        let diagnostics = ConfigDiagnostics()
+        let object = ConfigDocument.parse(json: json, diagnostics: diagnostics)
+        let condition = object.map { DestinationCondition($0) }
+        #expect(diagnostics.errors.map(\.description) == [])
+        #expect(condition?.holds(port: 80) == at80)
+        #expect(condition?.holds(port: 443) == at443)
+    }
+
     @Test func `a transport passes metadata of endpoints and clusters over another transport`() {
         let socket = { (kind: String) in
             """
@@ -127,7 +203,7 @@ struct InternalListenerConfigTests {
         let whole =
             #"{"on_request_headers": [\#(value.dropLast()), "format_string": {"text_format": "x"}}]}"#
         let object = ConfigDocument.parse(json: whole, diagnostics: diagnostics)
-        _ = object.map { SetFilterStateConfig($0, "on_request_headers") }
+        _ = object.map { SetFilterStateConfig($0) }
         let errors = diagnostics.errors.map(\.description)
         #expect(errors.count == 1 && errors.first?.contains(error) == true, "\(errors)")
     }

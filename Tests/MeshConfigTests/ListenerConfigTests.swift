@@ -84,7 +84,7 @@ private func listener(
         let (config, errors, warnings) = listener(chains: chain)
         #expect(errors == [])
         #expect(warnings.count == 1)
-        #expect(config?.listenerFilters == [.tlsInspector(.init())])
+        #expect(config?.listenerFilters.map(\.kind) == [.tlsInspector(.init())])
         let given = listener(
             chains: chain,
             #""listener_filters":[{"name":"i","typed_config":{"@type":"type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector"}}]"#

@@ -111,7 +111,7 @@ extension Bootstrap {
                     switch filter {
                     case .httpConnectionManager(let manager): logs += manager.accessLogs
                     case .tcpProxy(let proxy): logs += proxy.accessLogs
-                    case .rbac: break
+                    case .rbac, .setFilterState: break
                     }
                 }
             }

@@ -124,6 +124,10 @@ package final class AdminExplainer {
         )
         connection.listenerName = listener.displayName
         connection.requestedServerName = question.serverName
+        connection.filterState = question.filterState.mapValues { text in
+            FilterStateObject(text, address: SocketAddress(ipAndPort: text))
+        }
+        if listener.takesPassedAddresses { connection.restoreAddresses() }
         return connection
     }
 
@@ -137,8 +141,12 @@ package final class AdminExplainer {
             localAddress: connection.localAddress,
             remoteAddress: connection.remoteAddress
         )
-        let isInspected = listener.listenerFilters.contains {
-            if case .tlsInspector = $0 { true } else { false }
+        facts.filterState = connection.filterState
+        let inspectors = listener.listenerFilters.filter {
+            !($0.disabled?.holds(port: connection.localAddress.port) ?? false)
+        }
+        let isInspected = inspectors.contains {
+            if case .tlsInspector = $0.kind { true } else { false }
         }
         // Without an inspector nobody looks at the ClientHello before the chain is chosen.
         if isInspected, question.isTLS {
@@ -146,10 +154,10 @@ package final class AdminExplainer {
             facts.serverName = question.serverName
             facts.applicationProtocols = question.alpn
         }
-        if listener.listenerFilters.contains(.httpInspector), !question.isTLS {
+        if inspectors.contains(where: { $0.kind == .httpInspector }), !question.isTLS {
             facts.applicationProtocols = ["http/1.1"]
         }
-        let matcher = FilterChainMatcher(listener.filterChains.map(\.match))
+        let matcher = FilterChainMatcher(listener)
         var passedOver: [(name: String, because: String)] = []
         let found = matcher.match(facts) { chain, criterion in
             let name = listener.filterChains[chain].displayName
@@ -197,6 +205,13 @@ package final class AdminExplainer {
         let scratch = WorkerStats(StatsRegistry(workers: 1), index: 0)
         for filter in chain.filters {
             switch filter {
+            case .setFilterState(let config):
+                let context = FormatContext(
+                    stream,
+                    now: connection.start,
+                    wallNow: connection.startWall
+                )
+                FilterStateValues(config, formats).setInConnection(context)
             case .rbac(let config):
                 let explained = NetworkRBAC(config, stats: scratch).explain(stream)
                 explanation.networkFilters.append(explained)

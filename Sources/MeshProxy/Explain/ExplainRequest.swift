@@ -11,6 +11,8 @@ package struct ExplainRequest {
     package let sourceAddress: IPAddress
     package let destination: IPAddress?
     package let destinationPort: UInt16?
+    /// What came with the connection, by key.
+    package let filterState: [String: String]
     package let isTLS: Bool
     package let serverName: String
     package let alpn: [String]
@@ -35,6 +37,7 @@ package struct ExplainRequest {
         let port = object.uint32("destination_port")
         if let port, port > 65_535 { object.error("\(port) is no port", at: "destination_port") }
         destinationPort = port.map { UInt16(clamping: $0) }
+        filterState = Self.filterState(object)
         method = object.string("method", default: "GET")
         path = object.string("path", default: "/")
         authority = object.string("authority", default: "")
@@ -47,6 +50,18 @@ package struct ExplainRequest {
         let address = IPAddress(text)
         if address == nil { object.error("\"\(text)\" is not an IP address", at: key) }
         return address
+    }
+
+    private static func filterState(_ object: ConfigObject) -> [String: String] {
+        var state: [String: String] = [:]
+        for (key, value) in object.entries("filter_state") {
+            if case .string(let text) = value {
+                state[key] = text
+            } else {
+                object.error("the value of \"\(key)\" must be a string", at: "filter_state")
+            }
+        }
+        return state
     }
 
     /// Each value is a string, or a list of them for a field that is repeated.

@@ -44,7 +44,7 @@ final class ActiveListener: ListenerDelegate, InternalListenerDelegate, RuntimeU
         }
         stats = ListenerStats(worker.stats, listener: statName)
         workerStats = ListenerWorkerStats(worker.stats, listener: statName)
-        matcher = FilterChainMatcher(config.filterChains.map(\.match))
+        matcher = FilterChainMatcher(config)
         inspectors = ListenerInspectors(config, worker.stats)
         worker.use(self)
     }
@@ -98,7 +98,7 @@ final class ActiveListener: ListenerDelegate, InternalListenerDelegate, RuntimeU
             info.filterState = passed.filterState
             info.dynamicMetadata = passed.metadata
         }
-        if config.listenerFilters.contains(.originalDestination) { info.restoreAddresses() }
+        if config.takesPassedAddresses { info.restoreAddresses() }
         inspect(AcceptedSocket(socket, of: sockets), info)
     }
 
@@ -116,10 +116,11 @@ final class ActiveListener: ListenerDelegate, InternalListenerDelegate, RuntimeU
     }
 
     private func inspect(_ socket: AcceptedSocket, _ info: ConnectionInfo) {
-        let facts = ConnectionFacts(
+        var facts = ConnectionFacts(
             localAddress: info.localAddress,
             remoteAddress: info.remoteAddress
         )
+        facts.filterState = info.filterState
         guard let inspectors else { return choose(socket, info, facts) }
         ListenerInspection(socket, inspectors, listener: self, info: info, facts: facts).begin()
     }

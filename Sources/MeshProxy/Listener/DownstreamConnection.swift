@@ -31,9 +31,20 @@ final class DownstreamConnection: ConnectionDelegate, TimerTarget {
             if !tls.serverName.isEmpty { info.requestedServerName = tls.serverName }
             chain.tlsStats?.established(tls, connection.secure as? TLSSession)
         }
-        for gate in chain.gates where !gate.admits(info) {
-            worker.log.debug(.rbac, "connection denied: \(info.terminationDetails)")
-            return deny(connection, after: gate.delayDeny)
+        for step in chain.steps {
+            switch step {
+            case .rbac(let gate):
+                if gate.admits(info) { continue }
+                worker.log.debug(.rbac, "connection denied: \(info.terminationDetails)")
+                return deny(connection, after: gate.delayDeny)
+            case .setFilterState(let values):
+                let stream = StreamInfo(
+                    connection: info,
+                    start: info.start,
+                    startWall: info.startWall
+                )
+                values.setInConnection(worker.context(of: stream, .notSet))
+            }
         }
         let terminal = chain.makeTerminal(info, worker)
         self.terminal = terminal

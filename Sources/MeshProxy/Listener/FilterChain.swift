@@ -16,7 +16,8 @@ final class FilterChain {
     let metadata: MetadataConfig
     let terminal: Terminal
     let transport: DownstreamTransport
-    let gates: [NetworkRBAC]
+    /// Before the terminal filter, in order.
+    let steps: [NetworkStep]
     let handshakeTimeout: Nanoseconds?
     let tlsStats: TLSHandshakeStats?
 
@@ -24,7 +25,7 @@ final class FilterChain {
         name: String,
         metadata: MetadataConfig,
         transport: DownstreamTransport,
-        gates: [NetworkRBAC],
+        steps: [NetworkStep],
         terminal: Terminal,
         handshakeTimeout: Nanoseconds?,
         tlsStats: TLSHandshakeStats?
@@ -32,7 +33,7 @@ final class FilterChain {
         self.name = name
         self.metadata = metadata
         self.transport = transport
-        self.gates = gates
+        self.steps = steps
         self.terminal = terminal
         self.handshakeTimeout = handshakeTimeout
         self.tlsStats = tlsStats
@@ -58,6 +59,12 @@ final class FilterChain {
                 + " \(sentence)"
         )
     }
+}
+
+/// What a chain does with an established connection before its terminal filter has it.
+enum NetworkStep {
+    case rbac(NetworkRBAC)
+    case setFilterState(FilterStateValues)
 }
 
 /// How connections of a chain are secured.

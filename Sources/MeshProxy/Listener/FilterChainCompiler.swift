@@ -11,11 +11,17 @@ struct FilterChainCompiler {
     let listenerStatName: String
 
     func compile(_ config: FilterChainConfig) -> FilterChain {
+        var steps: [NetworkStep] = []
         var gates: [NetworkRBAC] = []
         var terminal = FilterChain.Terminal.nobody
         for filter in config.filters {
             switch filter {
-            case .rbac(let rbac): gates.append(NetworkRBAC(rbac, stats: worker.stats))
+            case .rbac(let rbac):
+                let gate = NetworkRBAC(rbac, stats: worker.stats)
+                gates.append(gate)
+                steps.append(.rbac(gate))
+            case .setFilterState(let values):
+                steps.append(.setFilterState(FilterStateValues(values, worker.formats)))
             case .tcpProxy(let proxy):
                 terminal = .tcp(TCPProxySettings(proxy, worker: worker))
             case .httpConnectionManager(let manager):
@@ -45,7 +51,7 @@ struct FilterChainCompiler {
             name: config.name,
             metadata: config.metadata,
             transport: transport,
-            gates: gates,
+            steps: steps,
             terminal: terminal,
             handshakeTimeout: config.transportSocketConnectTimeout.map { Nanoseconds($0) },
             tlsStats: tlsStats

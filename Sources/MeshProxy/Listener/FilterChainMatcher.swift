@@ -1,5 +1,6 @@
 import MeshConfig
 import MeshNet
+import MeshRuntime
 
 /// What is known of a connection when its filter chain is chosen.
 package struct ConnectionFacts {
@@ -11,6 +12,7 @@ package struct ConnectionFacts {
     package var transportProtocol = "raw_buffer"
     /// Protocols the client offers, by ALPN or found in its first bytes.
     package var applicationProtocols: [String] = []
+    package var filterState: [String: FilterStateObject] = [:]
 
     package init(localAddress: SocketAddress, remoteAddress: SocketAddress) {
         self.localAddress = localAddress
@@ -28,10 +30,21 @@ package struct FilterChainMatcher: Sendable {
     private let matches: [FilterChainMatchConfig]
     /// The only chain, where it takes everything: the usual listener.
     private let takesAll: Bool
+    /// Takes their place; nil where there is none.
+    private let tree: FilterChainTree?
 
     package init(_ matches: [FilterChainMatchConfig]) {
         self.matches = matches
         takesAll = matches.count == 1 && matches[0] == FilterChainMatchConfig()
+        tree = nil
+    }
+
+    package init(_ listener: ListenerConfig) {
+        matches = listener.filterChains.map(\.match)
+        tree = listener.filterChainTree.map {
+            FilterChainTree($0, chains: listener.filterChains.map(\.name))
+        }
+        takesAll = tree == nil && matches.count == 1 && matches[0] == FilterChainMatchConfig()
     }
 
     /// The index of the chain, or nil where none matches. `trace` hears why chains fall away.
@@ -40,6 +53,7 @@ package struct FilterChainMatcher: Sendable {
         trace: ((_ chain: Int, _ criterion: String) -> Void)? = nil
     ) -> Int? {
         if takesAll { return 0 }
+        if let tree { return tree.match(facts) }
         var candidates = Array(matches.indices)
         func narrow(_ criterion: String, _ rank: (FilterChainMatchConfig) -> Int?) {
             guard !candidates.isEmpty else { return }
@@ -109,7 +123,7 @@ package struct FilterChainMatcher: Sendable {
         }.max()
     }
 
-    private static func isLocal(_ facts: ConnectionFacts) -> Bool {
+    static func isLocal(_ facts: ConnectionFacts) -> Bool {
         if case .unix = facts.remoteAddress { return true }
         guard let remote = facts.remoteAddress.ip else { return false }
         return remote.isLoopback || remote == facts.localAddress.ip

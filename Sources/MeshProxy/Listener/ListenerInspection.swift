@@ -5,6 +5,8 @@ import MeshRuntime
 /// The listener filters of one listener on one worker, with their stats.
 final class ListenerInspectors {
     fileprivate let filters: [ListenerFilterConfig]
+    /// Some filters do not look at all connections.
+    private let hasConditions: Bool
     fileprivate let timeout: Nanoseconds?
     fileprivate let continuesOnTimeout: Bool
     fileprivate let tlsStats: TLSInspectorStats?
@@ -14,7 +16,8 @@ final class ListenerInspectors {
 
     /// Nil where the listener has no filters: connections are then not looked at.
     init?(_ config: ListenerConfig, _ stats: WorkerStats) {
-        filters = config.listenerFilters.filter { $0 != .originalDestination }
+        filters = config.listenerFilters.filter { $0.kind != .originalDestination }
+        hasConditions = filters.contains { $0.disabled != nil }
         if filters.isEmpty { return nil }
         timeout = config.listenerFiltersTimeout.map { Nanoseconds($0) }
         continuesOnTimeout = config.continuesOnListenerFiltersTimeout
@@ -22,7 +25,7 @@ final class ListenerInspectors {
         var hasTLS = false
         var hasHTTP = false
         for filter in filters {
-            switch filter {
+            switch filter.kind {
             case .tlsInspector(let options):
                 hasTLS = true
                 // Room for the heads of many small records.
@@ -37,6 +40,11 @@ final class ListenerInspectors {
         tlsStats = hasTLS ? TLSInspectorStats(stats) : nil
         httpStats = hasHTTP ? HTTPInspectorStats(stats) : nil
     }
+
+    fileprivate func filters(for port: UInt16?) -> [ListenerFilterConfig] {
+        guard hasConditions else { return filters }
+        return filters.filter { !($0.disabled?.holds(port: port) ?? false) }
+    }
 }
 
 /// An accepted socket whose first bytes decide its filter chain. It looks at them without taking them,
@@ -44,6 +52,8 @@ final class ListenerInspectors {
 final class ListenerInspection: ReadinessHandler, TimerTarget {
     private let socket: AcceptedSocket
     private let inspectors: ListenerInspectors
+    /// Those that look at this one.
+    private let filters: [ListenerFilterConfig]
     private let listener: ActiveListener
     private let info: ConnectionInfo
     private var facts: ConnectionFacts
@@ -64,6 +74,7 @@ final class ListenerInspection: ReadinessHandler, TimerTarget {
     ) {
         self.socket = socket
         self.inspectors = inspectors
+        filters = inspectors.filters(for: facts.localAddress.port)
         self.listener = listener
         self.info = info
         self.facts = facts
@@ -74,6 +85,7 @@ final class ListenerInspection: ReadinessHandler, TimerTarget {
     /// Looks at once; what has not arrived is waited for.
     func begin() {
         listener.stats.downstreamPreCxActive.add()
+        if filters.isEmpty { return finish() }
         look()
         if isOver { return }
         if let timeout = inspectors.timeout { timer = loop.arm(self, after: timeout) }
@@ -119,9 +131,9 @@ final class ListenerInspection: ReadinessHandler, TimerTarget {
     }
 
     private func inspect(_ bytes: Bytes) {
-        while current < inspectors.filters.count {
+        while current < filters.count {
             let verdict: Verdict
-            switch inspectors.filters[current] {
+            switch filters[current].kind {
             case .tlsInspector(let options): verdict = inspectTLS(bytes, options)
             case .httpInspector: verdict = inspectHTTP(bytes)
             case .originalDestination: verdict = .enough

@@ -8,8 +8,8 @@ from harness import upstream as up
 from harness.client import ClientTLS, Step, half_close, leave, pause, read, read_bytes, wait_upstream
 from harness.differential import Case, Group
 from harness.envoyfile import (
-    INTERNAL_LISTENERS, LOG_FIELDS, access_log, bootstrap, cluster, common_tls, downstream_tls, extension, hcm,
-    internal_cluster, internal_listener, listener, route, state, virtual_host,
+    INTERNAL_LISTENERS, LOG_FIELDS, access_log, bootstrap, by_network, by_value, cluster, common_tls, downstream_tls, extension, hcm,
+    internal_cluster, internal_listener, listener, matcher, route, state, to_chain, virtual_host,
 )
 from harness.requests import chunked, get, post
 
@@ -80,6 +80,7 @@ def file(e):
         virtual_hosts=[
             virtual_host([route({"connect_matcher": {}}, "plain_internal", upgrade_configs=CONNECT)], "plain", ["10.3.0.1:80"]),
             virtual_host([route({"connect_matcher": {}}, "addressed", upgrade_configs=CONNECT)], "addressed", ["10.4.0.1:80"]),
+            virtual_host([route({"connect_matcher": {}}, "tree_internal", upgrade_configs=CONNECT)], "tree", ["10.5.0.1:80", "10.5.0.1:81", "10.5.0.1:82", "10.5.0.1:25", "10.5.7.1:80", "10.6.0.1:80", "10.6.8.1:80", "shop.test:80", "pre.test:80", "no.test:80"]),
             virtual_host([route({"connect_matcher": {}}, "main_internal", upgrade_configs=CONNECT)])],
         http2_protocol_options={"allow_connect": True, "max_concurrent_streams": 100}, upgrade_configs=[{"upgrade_type": "CONNECT"}], stream_idle_timeout="0s")]}
 
@@ -119,19 +120,37 @@ def file(e):
         port(92, "edge", manager("edge", [route()], use_remote_address=True, internal_address_config={"cidr_ranges": [{"address_prefix": "10.0.0.0", "prefix_len": 8}]})),
     ]
     original = [extension("original_dst", "original_dst")]
+    relayed = extension("relay", "network_set_filter_state", on_new_connection=[
+        state(f"{DST}.local_ip", f"%FILTER_STATE({DST}.local_ip:PLAIN)%"), state("mine", "%DOWNSTREAM_LOCAL_PORT%", "envoy.string")])
+    chains.append(port(94, "relay", relayed, proxy("relay", "second_internal")))
+    by_port = by_value("DestinationPortInput", **{"80": {"matcher": by_value("ApplicationProtocolInput", **{"'http/1.1'": to_chain("http")}) | {"on_no_match": to_chain("tcp")}}, "81": to_chain("eighty-one"), "25": to_chain("tcp")})
+    tree = by_network(
+        "DestinationIPInput", ("10.5.0.0", 16, {"matcher": by_port}),
+        ("10.5.7.0", 24, {"matcher": by_value("DestinationPortInput", **{"9": to_chain("tcp")})}),
+        ("10.6.0.0", 16, to_chain("http"), {"exclusive": True}), ("10.6.8.0", 24, {"matcher": by_value("DestinationPortInput", **{"9": to_chain("tcp")})}),
+    ) | {"on_no_match": {"matcher": by_value("FilterStateInput", "io.istio.connect_authority", **{"shop.test:80": to_chain("named"), "10.5.0.1:82": to_chain("named")}) | {
+        "on_no_match": {"matcher": {"matcher_list": {"matchers": [{
+            "predicate": {"single_predicate": {"input": matcher("FilterStateInput", "io.istio.connect_authority")["matcher_tree"]["input"], "value_match": {"prefix": "pre."}}},
+            "on_match": to_chain("listed")}]}}}}}}
+    answer = lambda name: {"name": name, "filters": [manager(name, [route(name=name, direct_response={"status": 200, "body": {"inline_string": name}})])]}
     listeners = [
         listener(e.port("in"), terminate, name="connect_terminate"),
         internal_listener("main_internal", *chains, listener_filters=original, traffic_direction="INBOUND"),
-        internal_listener("second_internal", {"name": "second", "filters": [manager("second", [route()])]}),
+        internal_listener(
+            "tree_internal", answer("http"), {"name": "tcp", "filters": [proxy("tree_tcp", "raw")]}, answer("eighty-one"), answer("named"), answer("listed"),
+            listener_filters=[*original, {**extension("http_inspector", "http_inspector"), "filter_disabled": {"or_match": {"rules": [
+                {"destination_port_range": {"start": 25, "end": 26}}, {"and_match": {"rules": [{"any_match": True}, {"not_match": {"destination_port_range": {"start": 1, "end": 1000}}}]}}]}}}], listener_filters_timeout="0.3s", filter_chain_matcher=tree),
+        internal_listener("second_internal", {"name": "second", "filters": [manager("second", [route()])]}, listener_filters=original),
     ]
     clusters = [
         internal_cluster("main_internal", "main_internal", "ep", {"istio": {"kind": "endpoint"}}, passthrough=[("host", "istio")]),
+        internal_cluster("tree_internal", "tree_internal"),
         internal_cluster("plain_internal", "main_internal", passes=False),
         internal_cluster("addressed", "main_internal", metadata={DST: {"local": "10.9.9.9:80"}}, passthrough=[("host", DST)]),
         internal_cluster("second_internal", "second_internal", passthrough=[("cluster", "istio")], metadata={"istio": {"kind": "no"}}),
         cluster("up", e.port("up")), cluster("other", e.port("other")), cluster("raw", e.port("raw")),
     ]
-    clusters[3]["metadata"] = {"filter_metadata": {"istio": {"kind": "cluster"}}}
+    clusters[4]["metadata"] = {"filter_metadata": {"istio": {"kind": "cluster"}}}
     return bootstrap(e.port("admin"), listeners, clusters, **INTERNAL_LISTENERS)
 
 
@@ -179,6 +198,18 @@ CASES = [
     c("the endpoint's metadata say where", "10.4.0.1:80", ask("/app"), inner(), up_=OK),
     c("what the connection brought is not replaced", "10.1.0.1:81", ask("/app"), inner(), up_=OK),
     c("through two internal listeners", "10.1.0.1:82", ask("/app"), inner(), up_=OK, logs=3),
+    c("passed on by a network filter", "10.1.0.1:94", ask("/app"), inner(), up_=OK, logs=3),
+    c("a chain by address, port and protocol", "10.5.0.1:80", ask(), inner()),
+    c("a chain by address, port and another protocol", "10.5.0.1:80", b"ping!\r\n\r\n", read_bytes(b"ping!\r\n\r\n"), up_={"raw": [up.echo]}),
+    c("no listener filter for a port where the server speaks first", "10.5.0.1:25", read_bytes(b"220 hi\n"), b"x!", read_bytes(b"x!"), up_={"raw": [send_first(b"220 hi\n", up.echo)]}),
+    c("a chain by address and port", "10.5.0.1:81", ask(), inner()),
+    c("a port that is not in the tree, but its filter state is", "10.5.0.1:82", ask(), inner()),
+    c("a narrow network without the port", "10.5.7.1:80", ask(), inner()),
+    c("an exclusive network", "10.6.0.1:80", ask(), inner()),
+    c("an exclusive network around a narrower one", "10.6.8.1:80", ask(), inner(), logs=1),
+    c("a chain by filter state", "shop.test:80", ask(), inner()),
+    c("a chain by a list of conditions", "pre.test:80", ask(), inner()),
+    c("no chain in the tree", "no.test:80", ask(), inner(), logs=1),
     c("source_ip", "10.1.0.1:83", ask(), inner(), up_=OK),
     c("direct_remote_ip", "10.1.0.1:84", ask(), inner(), up_=OK),
     c("remote_ip", "10.1.0.1:85", ask(), inner(), up_=OK),

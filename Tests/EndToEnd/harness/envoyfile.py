@@ -19,6 +19,9 @@ TYPES = {
     "secret": "envoy.extensions.transport_sockets.tls.v3.Secret",
     "original_dst": "envoy.extensions.filters.listener.original_dst.v3.OriginalDst",
     "set_filter_state": "envoy.extensions.filters.http.set_filter_state.v3.Config",
+    "network_set_filter_state": "envoy.extensions.filters.network.set_filter_state.v3.Config",
+    "ip_matcher": "xds.type.matcher.v3.IPMatcher",
+    "chain": "google.protobuf.StringValue",
     "internal_upstream": "envoy.extensions.transport_sockets.internal_upstream.v3.InternalUpstreamTransport",
     "raw_buffer": "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer",
     "internal_listeners": "envoy.extensions.bootstrap.internal_listener.v3.InternalListener",
@@ -151,6 +154,26 @@ def state(key, text, factory=None, shared="ONCE", **fields):
     """A value of the filter state."""
     return {"object_key": key, **({"factory_key": factory} if factory else {}), "shared_with_upstream": shared,
             "format_string": {"text_format_source": {"inline_string": text}}, **fields}
+
+
+def to_chain(name):
+    """What a filter_chain_matcher does: names a chain."""
+    return {"action": {"name": name, "typed_config": typed("chain", value=name)}}
+
+
+def matcher(input, key=None, **tree):
+    """A matcher_tree on one of the network inputs."""
+    config = {"@type": f"type.googleapis.com/envoy.extensions.matching.common_inputs.network.v3.{input}", **({"key": key} if key else {})}
+    return {"matcher_tree": {"input": {"name": input, "typed_config": config}, **tree}}
+
+
+def by_value(input, key=None, **map):
+    return matcher(input, key, exact_match_map={"map": map})
+
+
+def by_network(input, *entries):
+    ranges = [{"ranges": [{"address_prefix": prefix, "prefix_len": length}], "on_match": then, **rest} for prefix, length, then, *more in entries for rest in [more[0] if more else {}]]
+    return matcher(input, custom_match=extension("ip", "ip_matcher", range_matchers=ranges))
 
 
 INTERNAL_LISTENERS = {"bootstrap_extensions": [extension("envoy.bootstrap.internal_listener", "internal_listeners")]}

@@ -201,7 +201,10 @@ class H2Client(Client):
 
     def half_close(self):
         if self.open and self.open[1] == "tunnel":
-            self._data(self.open[0], b"", True)
+            try:
+                self._data(self.open[0], b"", True)
+            except h2.exceptions.ProtocolError:
+                pass  # It was reset.
             return
         super().half_close()
 
