@@ -100,6 +100,28 @@ import Testing
         }
     }
 
+    @Test func `what a stranger presents does not fill the log`() throws {
+        let names =
+            (0..<300).map { "URI:spiffe://cluster.local/ns/a/sa/a\($0)" }
+            + ["URI:spiffe://cluster.local/ns/a/sa/\(String(repeating: "x", count: 5000))"]
+        let stranger = TestAuthority("stranger")
+        var settings = try mesh.client(
+            stranger.issue(names: names.reversed().joined(separator: ","))
+        )
+        settings.alpn = ["h2"] + (0..<200).map { "protocol-\($0)" }
+        for alpn in [settings.alpn, Array(settings.alpn.dropFirst())] {
+            settings.alpn = alpn
+            let pair = SessionPair(
+                client: TLSSession(client: try TLSContext(settings)),
+                server: TLSSession(server: try mesh.credentials("server").server)
+            )
+            pair.run()
+            let told = try #require(pair.server.failure?.sentence)
+            #expect(told.contains(" more]"))
+            #expect(told.utf8.count < 2000)
+        }
+    }
+
     @Test func `a client without certificate is refused`() throws {
         var settings = try mesh.client(mesh.authority.issue(names: ""))
         settings.certificates = []

@@ -228,7 +228,7 @@ package final class TLSContext: @unchecked Sendable {
             names.append(String(decoding: rest.prefix(Int(length)), as: UTF8.self))
             rest = rest.dropFirst(Int(length))
         }
-        return names.joined(separator: ", ")
+        return names.told(", ")
     }
 
     /// The offered protocol that we prefer most; nil without overlap. Points into `offer`.
@@ -261,8 +261,21 @@ extension CertificateInfo {
         let names =
             uriSANs.map { "URI:\($0)" } + dnsSANs.map { "DNS:\($0)" } + ipSANs.map { "IP:\($0)" }
             + emailSANs.map { "email:\($0)" }
-        return "names [\(names.joined(separator: ", "))] subject \"\(subject)\""
-            + " issuer \"\(issuer)\" valid until \(notAfter.dateText)"
+        return "names [\(names.told(", "))] subject \"\(subject.clipped)\""
+            + " issuer \"\(issuer.clipped)\" valid until \(notAfter.dateText)"
+    }
+}
+
+extension String {
+    /// For logs: a stranger's certificate may have names of 64 KiB.
+    package var clipped: String { utf8.count <= 256 ? self : prefix(200) + "…" }
+}
+
+extension [String] {
+    /// The first few, for logs; how many more there are.
+    package func told(_ separator: String) -> String {
+        let first = prefix(10).map(\.clipped).joined(separator: separator)
+        return count <= 10 ? first : "\(first) and \(count - 10) more"
     }
 }
 

@@ -160,7 +160,7 @@ extension TLSSession {
             refuser: .local,
             reason: "a revocation list has the peer's certificate, or its issuer's",
             wanted: wantedText,
-            got: "serial \(peer.chainSerials.joined(separator: ", ")) \(peer.identityText)",
+            got: "serial \(peer.chainSerials.told(", ")) \(peer.identityText)",
             envoyText: "verify cert failed: X509_verify_cert: certificate verification error at "
                 + "depth 0: certificate revoked"
         )
@@ -222,7 +222,7 @@ extension TLSSession {
             return identityFailure(
                 "identity verification error: peer did not present the expected SAN "
                     + "(\(identities.joined(separator: ","))), got "
-                    + peer.uriSANs.joined(separator: ","),
+                    + peer.uriSANs.told(","),
                 peer
             )
         case nil:

@@ -37,7 +37,7 @@ struct MeshTrust: Sendable {
         ) { certificate in
             let identities = certificate.uriSANs.compactMap { SPIFFEID($0) }
             if identities.contains(where: { $0.trustDomain == domain }) { return nil }
-            let got = identities.map(\.description).joined(separator: ",")
+            let got = identities.map(\.description).told(",")
             return "identity verification error: peer did not present the expected trustdomain "
                 + "(\(domain)), got \(got)"
         }
