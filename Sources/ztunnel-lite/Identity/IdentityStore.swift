@@ -107,8 +107,8 @@ package final class IdentityStore {
         }.sorted()
     }
 
-    /// Makes sure that exactly these have certificates. The first few are there, and published, when it
-    /// returns; the rest follows.
+    /// Makes sure that exactly these have certificates. Up to eight new ones are there, and published, when
+    /// it returns; of more, the rest follows in the next turns of the loop.
     package func want(_ identities: Set<SPIFFEID>) {
         // A mesh that is edited every second asks as often.
         if identities.count == entries.count, identities.isSubset(of: entries.keys) { return }
