@@ -418,6 +418,18 @@ struct ZtunnelConfigTests {
         #expect(warnings.contains(problem), "\(warnings)")
     }
 
+    /// As `LOCAL_XDS` and files of any name are.
+    @Test func `a text whose name does not tell is JSON if it begins so, else YAML`() {
+        let yaml = "workloads: [{\(Self.workload)}]"
+        let json = #" {"workloads": [{"namespace": "a", "workloadIps": [], "services": {}}]}"#
+        for name in ["LOCAL_XDS", "mesh", "mesh.conf"] {
+            #expect(read(yaml, name).config?.workloads.count == 1)
+            #expect(read(json, name).config?.workloads.count == 1)
+        }
+        #expect(read(yaml, "mesh.json").config == nil)
+        #expect(read(json, "mesh.yaml").config?.workloads.count == 1)
+    }
+
     @Test func `all errors are found in one run, in the order of the file`() {
         let (_, errors, _) = read(
             """

@@ -349,7 +349,7 @@ struct PolicySetTests {
         #expect(decision.isAllowed)
         #expect(
             decision.dryRun == [
-                "dry run: explicitly denied by: default/d (rule 1: destinationPorts has 80)",
+                "dry run: would be denied by: default/d (rule 1: destinationPorts has 80)",
                 "dry run: would be allowed by: default/f",
                 "dry run: would not be allowed by: default/g: port 80 is not in destinationPorts"
                     + " [81]",

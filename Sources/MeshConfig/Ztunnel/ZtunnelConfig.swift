@@ -18,8 +18,9 @@ package struct ZtunnelConfig: Sendable {
         self.policies = policies
     }
 
-    /// Reads `text`, named `fileName` (which tells YAML from JSON). The configuration is nil exactly if
-    /// there are errors; every one of them is found in one run. Control thread only.
+    /// Reads `text`. Its name tells YAML from JSON, or where it does not, its first character. The
+    /// configuration is nil exactly if there are errors; every one of them is found in one run. Control
+    /// thread only.
     package static func read(
         text: [UInt8],
         fileName: String
@@ -33,6 +34,13 @@ package struct ZtunnelConfig: Sendable {
 
     private static let largeText = 1 << 20
 
+    private static func isYAML(_ text: [UInt8], _ fileName: String) -> Bool {
+        if fileName.hasSuffix(".yaml") || fileName.hasSuffix(".yml") { return true }
+        if fileName.hasSuffix(".json") { return false }
+        let first = text.first { !" \t\r\n".utf8.contains($0) }
+        return first != UInt8(ascii: "{")
+    }
+
     private static func decode(
         _ text: [UInt8],
         _ fileName: String,
@@ -41,7 +49,7 @@ package struct ZtunnelConfig: Sendable {
         guard
             let object = ConfigDocument.parse(
                 text,
-                fileName: fileName,
+                fileName: isYAML(text, fileName) ? "mesh.yaml" : "mesh.json",
                 variantTags: StringMatch.tags,
                 diagnostics: diagnostics
             )

@@ -3,8 +3,8 @@ import MeshNet
 
 /// Which condition decided, in one phrase. Made only where somebody is turned away.
 extension L4Policy {
-    /// `explicitly denied by: default/strict (rule 1: notPrincipals has no identity)`
-    func denial(_ facts: inout L4Facts) -> String {
+    /// `default/strict (rule 1: notPrincipals has no identity)`, of one that matches.
+    func match(_ facts: inout L4Facts) -> String {
         var phrases: [String] = []
         for (index, rule) in rules.enumerated() where Self.matches(rule, &facts) {
             for clause in rule {
@@ -14,9 +14,9 @@ extension L4Policy {
                 }
             }
             let why = phrases.isEmpty ? "it asks nothing" : phrases.joined(separator: ", ")
-            return "explicitly denied by: \(key) (rule \(index + 1): \(why))"
+            return "\(key) (rule \(index + 1): \(why))"
         }
-        return "explicitly denied by: \(key)"
+        return key
     }
 
     /// `default/allow: principal "x" is not in principals ["y"]`: of the rule that comes nearest.

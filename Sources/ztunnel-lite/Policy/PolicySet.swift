@@ -65,7 +65,7 @@ package final class PolicySet: Sendable {
             let policy = policies[Int(place)]
             decision.isAllowed = false
             decision.policy = policy.key
-            decision.reason = policy.denial(&facts)
+            decision.reason = "explicitly denied by: \(policy.match(&facts))"
             return decision
         }
         if allows.isEmpty { return decision }
@@ -85,7 +85,9 @@ package final class PolicySet: Sendable {
             let matches = policy.matches(&facts)
             switch policy.action {
             case .deny:
-                if matches { verdicts.append("dry run: \(policy.denial(&facts))") }
+                if matches {
+                    verdicts.append("dry run: would be denied by: \(policy.match(&facts))")
+                }
             case .allow:
                 verdicts.append(
                     matches
