@@ -8,11 +8,17 @@ private final class Responder: ControlResponder {
     var answersAtOnce = true
     var requests: [AdminRequest] = []
     var waiting: [ControlReply] = []
+    var bodyBytes = 0
 
     func respond(to request: AdminRequest, _ reply: ControlReply) {
         requests.append(request)
         if answersAtOnce {
-            reply.send(AdminResponse("\(request.method) \(request.path)\n"))
+            var body = ByteBuffer()
+            body.append("\(request.method) \(request.path)\n")
+            let filling = body.reserve(bodyBytes)
+            filling.initializeMemory(as: UInt8.self, repeating: 0x2E)
+            body.commit(bodyBytes)
+            reply.send(AdminResponse(body: body))
         } else {
             waiting.append(reply)
         }
@@ -109,6 +115,25 @@ struct ControlServerTests {
         simulation.run()
         let done = idle.count { $0.isDone }
         #expect(done == idle.count)
+    }
+
+    @Test func `answers that nobody reads do not pile up`() {
+        responder.bodyBytes = 40 << 20
+        let script: [ScriptedPeer.Step] = [
+            .pauseReading, .send("GET / HTTP/1.1\r\nhost: h\r\n\r\n"), .wait(.seconds(600)), .close,
+        ]
+        for _ in 0..<4 {
+            _ = peer(script)
+            simulation.run(for: .seconds(1))
+        }
+        #expect(accounts.statuses == [200, 200, 200, 200])
+        #expect(accounts.connections == 1)
+        responder.bodyBytes = 0
+        let other = peer([
+            .send("GET / HTTP/1.1\r\nhost: h\r\n\r\n"), .awaitText("GET /\n"), .close,
+        ])
+        simulation.run(for: .seconds(1))
+        #expect(other.isDone)
     }
 
     @Test func `garbage and bodies without end are refused`() {

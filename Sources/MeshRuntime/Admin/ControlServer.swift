@@ -38,6 +38,9 @@ package final class ControlServer: ListenerDelegate {
     private static let connectionsMax = 256
     /// The one silent longest comes first.
     private var connections: [Connection] = []
+    /// Answers may be large, and whoever asks need not read: beyond so many bytes that wait, those that
+    /// have been silent longest lose theirs. The last to ask keeps its own, whatever its size.
+    private static let waitingBytesMax = 64 << 20
 
     /// Listens at once. Throws what the system says, e.g. that the address is in use.
     package init(
@@ -77,6 +80,16 @@ package final class ControlServer: ListenerDelegate {
         guard connections.last !== connection else { return }
         forget(connection)
         connections.append(connection)
+    }
+
+    /// An answer was written.
+    fileprivate func answered() {
+        var waiting = connections.reduce(0) { $0 + $1.bufferedBytes }
+        for connection in connections.dropLast() {
+            guard waiting > Self.waitingBytesMax else { return }
+            waiting -= connection.bufferedBytes
+            if connection.bufferedBytes > 0 { connection.close() }
+        }
     }
 
     package func acceptExhausted(_ error: SystemError) {
@@ -262,6 +275,7 @@ package final class ControlReply: ServerStreamDelegate {
         wire.sendHead(head, endStream: !hasBody)
         if hasBody { wire.sendData(response.body.bytes, endStream: true) }
         headers.give(taken)
+        server.answered()
     }
 
     package func requestReset(_ reason: StreamResetReason) {
