@@ -27,7 +27,7 @@ FIELDS = {
     "destination": f"%FILTER_STATE({DST}.local_ip:PLAIN)%", "destination_typed": f"%FILTER_STATE({DST}.local_ip:TYPED)%",
     "destination_port": f"%FILTER_STATE({DST}.local_ip:FIELD:port)%", "source": f"%FILTER_STATE({DST}.remote_ip:PLAIN)%",
     "once": "%FILTER_STATE(once:PLAIN)%", "always": "%FILTER_STATE(always:PLAIN)%", "never": "%FILTER_STATE(never:PLAIN)%",
-    "fixed": "%FILTER_STATE(fixed:PLAIN)%", "empty": "x%FILTER_STATE(empty:PLAIN)%", "mine": "%FILTER_STATE(mine:PLAIN)%",
+    "fixed": "%FILTER_STATE(fixed:PLAIN)%", "empty": "x%FILTER_STATE(empty:PLAIN)%", "mine": "%FILTER_STATE(mine:PLAIN)%", "tenant": "%FILTER_STATE(tenant:PLAIN)%",
     "host": "%DYNAMIC_METADATA(istio:kind)%",
 }
 
@@ -66,7 +66,7 @@ def file(e):
         state(f"{DST}.remote_ip", "%DOWNSTREAM_REMOTE_ADDRESS%"),
         state("io.istio.peer_principal", "%DOWNSTREAM_PEER_URI_SAN%", "envoy.string"),
         state("io.istio.local_principal", "%DOWNSTREAM_LOCAL_URI_SAN%", "envoy.string"),
-        state("once", "1", "envoy.string"), state("always", "2", "envoy.string", "TRANSITIVE"), state("never", "3", "envoy.string", "NONE"),
+        state("tenant", "%REQ(x-tenant)%", "envoy.string"), state("once", "1", "envoy.string"), state("always", "2", "envoy.string", "TRANSITIVE"), state("never", "3", "envoy.string", "NONE"),
         state("empty", "there", "envoy.string"), state("empty", "%REQ(x-nothing)%", "envoy.string", skip_if_empty=True),
         {**state("empty", "", "envoy.string", skip_if_empty=True), "format_string": {"text_format_source": {"inline_string": "%REQ(x-nothing)%"}, "omit_empty_values": True}},
         state("address", "nonsense", f"{DST}.local_ip"),
@@ -78,6 +78,7 @@ def file(e):
                 "permissions": [{"header": {"name": ":authority", "string_match": {"exact": "10.66.0.1:80"}}}], "principals": [{"any": True}]}}}),
             identity],
         virtual_hosts=[
+            virtual_host([route(cluster="second_internal")], "pooled", ["pooled.test"]),
             virtual_host([route({"connect_matcher": {}}, "plain_internal", upgrade_configs=CONNECT)], "plain", ["10.3.0.1:80"]),
             virtual_host([route({"connect_matcher": {}}, "addressed", upgrade_configs=CONNECT)], "addressed", ["10.4.0.1:80"]),
             virtual_host([route({"connect_matcher": {}}, "tree_internal", upgrade_configs=CONNECT)], "tree", ["10.5.0.1:80", "10.5.0.1:81", "10.5.0.1:82", "10.5.0.1:25", "10.5.7.1:80", "10.6.0.1:80", "10.6.8.1:80", "shop.test:80", "pre.test:80", "no.test:80"]),
@@ -231,6 +232,8 @@ CASES = [
 OTHERWISE = [
     c("TCP inside: denied by the network filter", "10.1.0.1:91", pause(0.1), tls=OTHER, end=()),
     c("TCP inside: a megabyte arrives whole", "10.1.0.1:90", read_bytes(b"END"), end=(pause(0.1),), up_={"raw": [flood(1 << 20)]}),
+    Case("requests of two tenants to an internal listener", [
+        get("/one", "pooled.test", "x-tenant: a"), read(), get("/two", "pooled.test", "x-tenant: b"), read()], [OK, OK], logs=4, tls=TLS, close=0.3),
     c("a value that is not to be replaced", "10.1.0.1:93", ask(), inner(), up_=OK),
 ]
 

@@ -485,6 +485,14 @@ DIFFERENCES = [
         envoy="A tunnel whose server sends much and closes is reset in the middle", ours="All of it, then END_STREAM",
     ),
     Difference(
+        "Streams with different shared filter state do not share a connection",
+        "A request over a connection that was made for another sender would be judged, and logged, as that sender's.",
+        ["waypoint_otherwise/requests of two tenants to an internal listener"],
+        ("log*",),
+        envoy="`envoy.string` objects, such as principals, are not looked at when a kept connection is chosen",
+        ours="Every shared object keeps connections apart",
+    ),
+    Difference(
         "`read_only` filter state",
         "Its documentation says that no filter may replace such a value, this one included.",
         ["waypoint_otherwise/a value that is not to be replaced"],
