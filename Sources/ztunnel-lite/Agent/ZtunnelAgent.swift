@@ -21,6 +21,7 @@ package final class ZtunnelAgent: TimerTarget {
     private var identities: IdentityStore?
     private(set) var identitySnapshot: IdentitySnapshot
     private var signals: SignalListener?
+    private var adminPorts: AdminPorts?
     private var threads: [ThreadBox] = []
     private var logThread: ThreadBox?
     private let registry: StatsRegistry
@@ -46,7 +47,8 @@ package final class ZtunnelAgent: TimerTarget {
         _ options: ZtunnelOptions,
         mesh: MeshFile,
         loop: EventLoop,
-        log: Log
+        log: Log,
+        logSettings: LogSettings
     ) throws(ZtunnelError) {
         var options = options
         let count = options.workers ?? Self.workersDefault
@@ -60,7 +62,7 @@ package final class ZtunnelAgent: TimerTarget {
         metrics = TrafficMetrics()
         registry = StatsRegistry(workers: count)
         logWriter = LogWriter(SystemLogFiles(), registry, flushInterval: Self.logFlushInterval)
-        logSettings = LogSettings(isJSON: options.logFormat == .json, log: log)
+        self.logSettings = logSettings
         identitySnapshot = IdentitySnapshot(credentials: [:], revoked: .none)
     }
 
@@ -80,7 +82,12 @@ package final class ZtunnelAgent: TimerTarget {
         }
         try startIdentities()
         try startLogThread()
+        logSettings.begin(logWriter)
+        try startAdmin()
         for index in 0..<workers.count { try startWorker(index) }
+        for (purpose, address) in adminPorts?.addresses ?? [] {
+            log.info(.main, "listening: \(purpose) at \(address)")
+        }
         for (purpose, address) in sockets.addresses {
             log.info(.main, "listening: \(purpose) at \(address)")
         }
@@ -102,6 +109,26 @@ package final class ZtunnelAgent: TimerTarget {
             throw ZtunnelError("identities failed: \(error)")
         }
         identities?.want(mesh.localIdentities)
+    }
+
+    private func startAdmin() throws(ZtunnelError) {
+        let registry = registry
+        let facts = adminFacts(
+            logSettings: logSettings,
+            identityProblems: { [unowned self] in identities?.problems ?? [] },
+            droppedLogLines: { registry.view().value("filesystem.write_dropped") ?? 0 }
+        )
+        do throws(AdminPortError) {
+            adminPorts = try AdminPorts(
+                facts,
+                admin: options.adminAddress,
+                stats: options.statsAddress,
+                readiness: options.readinessAddress,
+                loop: loop
+            )
+        } catch {
+            throw ZtunnelError("\(error)")
+        }
     }
 
     /// The log has a thread of its own: a slow disk stops nobody else.
@@ -174,8 +201,9 @@ package final class ZtunnelAgent: TimerTarget {
         loop.run()
         workers.postAll { $0.loop.stop() }
         for box in threads { box.thread.take()?.join() }
+        logSettings.end()
         logWriter.stop()
-        logThread?.thread.take()?.join()
+        logThread?.thread.take()?.join(within: LogWriter.endPatience)
         log.info(.main, "exiting")
     }
 

@@ -205,14 +205,15 @@ extension ZtunnelOptions {
         Setting(
             variable: "RUST_LOG",
             flag: "log-level",
-            form: "LEVEL",
-            help: "trace, debug, info, warning, error, off",
+            form: "LEVELS",
+            help: "off, error, warn, info, debug, trace, for all scopes or some: info,access=warn",
             apply: { options, value in
-                guard let level = logLevel(value) else {
-                    return "expected trace, debug, info, warn, error or off"
+                do throws(LogFilter.Problem) {
+                    options.logFilter = try LogFilter(value)
+                    return nil
+                } catch {
+                    return error.description
                 }
-                options.logLevel = level
-                return nil
             }
         ),
         choice("LOG_FORMAT", "", \.logFormat, "how log lines look"),
@@ -406,19 +407,5 @@ extension ZtunnelOptions {
         if host == "localhost" { host = "127.0.0.1" }
         guard let address = IPAddress(String(host)), !address.isIPv6 else { return nil }
         return .ip(address, port: port)
-    }
-
-    /// `RUST_LOG` may hold levels of modules behind commas; the one without a module is ours.
-    static func logLevel(_ text: String) -> LogLevel? {
-        let plain = text.split(separator: ",").first { !$0.contains("=") }
-        switch plain?.lowercased() {
-        case "trace": return .trace
-        case "debug": return .debug
-        case "info": return .info
-        case "warn", "warning": return .warning
-        case "error": return .error
-        case "off": return .off
-        default: return nil
-        }
     }
 }

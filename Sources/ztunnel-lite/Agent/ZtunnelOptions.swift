@@ -76,7 +76,7 @@ package struct ZtunnelOptions: Sendable {
     package var allowsTLS12 = false
     package var revocationListPath: String?
 
-    package var logLevel = LogLevel.info
+    package var logFilter = LogFilter()
     package var logFormat = LogFormat.plain
 
     package init() {}

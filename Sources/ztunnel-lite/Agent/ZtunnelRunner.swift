@@ -36,12 +36,14 @@ package enum ZtunnelRunner {
         let signals = SignalListener.block([SIGTERM, SIGINT, SIGHUP])
         let log = Log.shared
         log.start { LinuxSystem.wallClockNow() }
-        let style: LogStyle = options.logFormat == .json ? .istioJSON : .istio
-        log.redirect(to: style) { line in
-            // A line that cannot be written is lost: there is nowhere to say so.
-            _ = try? SystemLogFiles().write(line, to: STDOUT_FILENO)
+        let logSettings = LogSettings(
+            isJSON: options.logFormat == .json,
+            filter: options.logFilter,
+            log: log
+        )
+        for scope in options.logFilter.unknownScopes {
+            log.warning(.config, "RUST_LOG: scope \(scope) has no lines here")
         }
-        log.setLevel(options.logLevel)
         do {
             let mesh = try MeshFile(options, files: DiskFiles(), log: log, isLocal: isLocal)
             if options.checksOnly {
@@ -49,7 +51,13 @@ package enum ZtunnelRunner {
                 exit(0)
             }
             let loop = EventLoop(system: try LinuxSystem())
-            let agent = try ZtunnelAgent(options, mesh: mesh, loop: loop, log: log)
+            let agent = try ZtunnelAgent(
+                options,
+                mesh: mesh,
+                loop: loop,
+                log: log,
+                logSettings: logSettings
+            )
             try agent.start(signalSet: signals)
             // This thread alone, and those it starts from here on (sched(7)).
             _ = setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, controlNiceness)

@@ -130,7 +130,7 @@ package struct LogFilter: Hashable, Sendable {
         switch name.lowercased() {
         case "off": .off
         case "error": .error
-        case "warn": .warning
+        case "warn", "warning": .warning
         case "info": .info
         case "debug": .debug
         case "trace": .trace
