@@ -43,8 +43,11 @@ package final class ControlServer: ListenerDelegate {
     private static let waitingBytesMax = 64 << 20
 
     /// Listens at once. Throws what the system says, e.g. that the address is in use.
+    ///
+    /// - Parameter acceptsIPv4: whether `[::]` stands for every IPv4 address too.
     package init(
         _ address: SocketAddress,
+        acceptsIPv4: Bool = false,
         loop: EventLoop,
         responder: any ControlResponder,
         accounts: (any ControlServerAccounts)? = nil,
@@ -56,6 +59,7 @@ package final class ControlServer: ListenerDelegate {
         self.name = name
         var options = ListenOptions()
         options.reusePort = false
+        options.onlyIPv6 = !acceptsIPv4
         let socket = try loop.system.listen(on: address, options: options)
         self.address = loop.system.localAddress(of: socket) ?? address
         listener = try Listener(socket: socket, loop: loop, delegate: self)

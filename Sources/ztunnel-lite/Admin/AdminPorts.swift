@@ -28,7 +28,12 @@ package final class AdminPorts {
             _ responder: any ControlResponder
         ) throws(AdminPortError) -> ControlServer {
             do throws(SystemError) {
-                return try ControlServer(address, loop: loop, responder: responder)
+                return try ControlServer(
+                    address,
+                    acceptsIPv4: true,
+                    loop: loop,
+                    responder: responder
+                )
             } catch {
                 throw AdminPortError(
                     description:

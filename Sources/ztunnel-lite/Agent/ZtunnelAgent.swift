@@ -122,8 +122,8 @@ package final class ZtunnelAgent: TimerTarget {
             adminPorts = try AdminPorts(
                 facts,
                 admin: options.adminAddress,
-                stats: options.statsAddress,
-                readiness: options.readinessAddress,
+                stats: options.bindable(options.statsAddress),
+                readiness: options.bindable(options.readinessAddress),
                 loop: loop
             )
         } catch {
