@@ -119,20 +119,22 @@ package final class MeshFile: FileWatcherDelegate {
     }
 
     /// Whom we speak for.
-    private func findLocalIdentities() -> Set<SPIFFEID> {
+    private func findLocalIdentities() -> Set<SPIFFEID> { Set(localWorkloads.map(\.identity)) }
+
+    /// The workloads this agent is for, in the order of the file.
+    package var localWorkloads: [Workload] {
         if let own = options.workload, options.mode == .dedicated {
             let workload = state.workload(
                 named: own.name,
                 namespace: own.namespace,
                 serviceAccount: own.serviceAccount
             )
-            return workload.map { [$0.identity] } ?? []
+            return workload.map { [$0] } ?? []
         }
-        let local = state.workloads.filter { workload in
+        return state.workloads.filter { workload in
             options.nodeName.isEmpty
                 ? workload.addresses.contains(where: isLocal) : workload.node == options.nodeName
         }
-        return Set(local.map(\.identity))
     }
 }
 

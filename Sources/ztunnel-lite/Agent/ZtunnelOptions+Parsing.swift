@@ -34,6 +34,7 @@ extension ZtunnelOptions {
             case "-h", "--help": return .print(help)
             case "--version": return .print("ztunnel-lite \(version)\n")
             case "--check": options.checksOnly = true
+            case "--addresses": options.listsAddresses = true
             // ztunnel's only command.
             case "proxy" where rest.isEmpty: continue
             default:
@@ -97,9 +98,10 @@ extension ZtunnelOptions {
 
             Each option has a flag, a variable of the environment (ztunnel's where it has one), or both.
 
-              --check    check the mesh's file and everything it names, and exit
-              --version  print the version
-              -h, --help print this
+              --check      check the mesh's file and everything it names, and exit
+              --addresses  print the addresses of the workloads this agent is for, and exit
+              --version    print the version
+              -h, --help   print this
 
 
             """

@@ -30,6 +30,7 @@ package struct ZtunnelOptions: Sendable {
     package var workload: WorkloadInfo?
     package var source: Source?
     package var checksOnly = false
+    package var listsAddresses = false
 
     package var outboundAddress = Self.wildcard(15001)
     package var inboundPlaintextAddress = Self.wildcard(15006)

@@ -7,7 +7,7 @@ import MeshRuntime
 package enum ZtunnelRunner {
     package static let version = "0.1.0"
 
-    /// Runs and exits: 0 after a drain or a valid `--check`, 1 with the reasons on standard error.
+    /// Runs and exits: 0 after a drain, a valid `--check` or `--addresses`, 1 with the reasons on standard error.
     package static func run(_ arguments: [String]) -> Never {
         let action = ZtunnelOptions.parse(
             Array(arguments.dropFirst()),
@@ -48,6 +48,12 @@ package enum ZtunnelRunner {
             let mesh = try MeshFile(options, files: DiskFiles(), log: log, isLocal: isLocal)
             if options.checksOnly {
                 write("the mesh is in order: \(mesh.summary)\n", to: STDOUT_FILENO)
+                exit(0)
+            }
+            if options.listsAddresses {
+                for address in mesh.localWorkloads.flatMap(\.addresses) {
+                    write("\(address)\n", to: STDOUT_FILENO)
+                }
                 exit(0)
             }
             let loop = EventLoop(system: try LinuxSystem())
