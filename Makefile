@@ -8,10 +8,10 @@ SECONDS ?= 20
 TARGETS = $(or $(TARGET),$(basename $(notdir $(wildcard Tests/FuzzTargets/*.swift))))
 export KEEP
 
-.PHONY: help setup build release test unit sim e2e e2e-live fuzz demo format lint check run clean
+.PHONY: help setup build release test unit sim e2e e2e-live fuzz demo demo-ambient format lint check run clean
 
 help: ## Lists the targets.
-	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: ## Installs what is missing: Debian packages, and what the tests run beside us.
 	@scripts/setup --tests
@@ -19,8 +19,8 @@ setup: ## Installs what is missing: Debian packages, and what the tests run besi
 build: ## Debug build of everything.
 	swift build --build-tests
 
-release: ## Release build: .build/release/MeshProxy
-	@scripts/setup && swift build -c release --product MeshProxy
+release: ## Release build: .build/release/MeshProxy and .build/release/ztunnel-lite
+	@scripts/setup && swift build -c release --product MeshProxy && swift build -c release --product ztunnel-lite
 
 test: setup unit release e2e ## Set-up, then every test.
 
@@ -30,7 +30,7 @@ unit: ## Tests of values, codecs and simulated agents.
 sim: ## Simulation tests; SEED=n replays one schedule.
 	$(if $(SEED),MESH_SIM_SEED=$(SEED)) swift test --filter 'SimulationTests|MeshNetTests'
 
-e2e: ## The release binary, compared with Envoy's recorded behaviour.
+e2e: ## The release binaries; answers are compared with those recorded from Envoy.
 	Tests/EndToEnd/run $(if $(FILTER),--filter $(FILTER))
 
 e2e-live: ## The same, beside a running Envoy.
@@ -41,6 +41,9 @@ fuzz: ## Every parser, or TARGET, under libFuzzer for SECONDS each.
 
 demo: release ## Set-up, release build, and a walk through a small mesh; KEEP=1 leaves it running.
 	@scripts/setup --demo && scripts/demo
+
+demo-ambient: release ## The same for an ambient mesh of ztunnel-lite: captured as root, else through SOCKS5.
+	@scripts/setup --ambient && scripts/demo-ambient
 
 format: ## Formats the Swift sources.
 	swift format --configuration .swift-format --in-place --recursive Sources Tests Package.swift

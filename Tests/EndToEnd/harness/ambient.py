@@ -217,11 +217,15 @@ class Agent:
         """The sum of all series of a metric that have these labels."""
         return sum(n for metric, seen, n in self.metrics(name) if metric == name and all(seen.get(k) == v for k, v in labels.items()))
 
-    def access(self, message="connection complete", **fields):
+    def mark(self):
+        """A place in its output, for `access`."""
+        return len(self.output())
+
+    def access(self, message="connection complete", since=0, **fields):
         """Fields of the access log's lines that have these values, as dictionaries; `dst_addr` stands for dst.addr."""
         wanted = {k.replace("_", ".", 1) if k.startswith(("src_", "dst_")) else k: str(v) for k, v in fields.items()}
         found = []
-        for line in self.output().splitlines():
+        for line in self.output()[since:].splitlines():
             parts = line.split("\t")
             if len(parts) >= 4 and parts[2] == "access" and parts[3] == message:
                 seen = {"level": parts[1], "line": line}

@@ -46,6 +46,15 @@ def require():
         raise Skipped(reason)
 
 
+def redis_server():
+    """The server's command line: Debian has it in redis-tools under another name."""
+    if path := shutil.which("redis-server"):
+        return [path]
+    if path := shutil.which("redis-check-rdb"):
+        return ["bash", "-c", f'exec -a redis-server {path} "$@"', "redis"]
+    return None
+
+
 class Failed(Exception):
     """A command of the lab failed; the text is what it said."""
 
