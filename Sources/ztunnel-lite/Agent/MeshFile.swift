@@ -103,11 +103,9 @@ package final class MeshFile: FileWatcherDelegate {
             refusal = []
             state = MeshState(config, network: options.network)
             localIdentities = findLocalIdentities()
-            log.info(
-                .config,
-                "the mesh has changed: \(summary)"
-            )
             onChange?()
+            // Not before it is on its way to the workers: what is accepted from here on meets the change.
+            log.info(.config, "the mesh has changed: \(summary)")
         } catch {
             refusal = error.lines
             log.error(
