@@ -8,11 +8,13 @@ struct ZtunnelChecks {
     private let config: ZtunnelConfig
     private let diagnostics: ConfigDiagnostics
     private let serviceKeys: Set<ZtunnelConfig.NamespacedHostname>
+    private let serviceNames: Set<String>
 
     init(_ config: ZtunnelConfig, _ diagnostics: ConfigDiagnostics) {
         self.config = config
         self.diagnostics = diagnostics
         serviceKeys = Set(config.services.map(\.key))
+        serviceNames = Set(config.services.prefix(101).map(\.key.description))
     }
 
     func run() {
@@ -123,7 +125,7 @@ struct ZtunnelChecks {
                 if !endpoint.workloadUID.isEmpty, !uids.contains(endpoint.workloadUID) {
                     warning(
                         "there is no workload with the uid \(quoted(endpoint.workloadUID))"
-                            + Suggestion.hint(for: endpoint.workloadUID, among: uids),
+                            + hint(endpoint.workloadUID, among: uids),
                         endpoint.place
                     )
                 }
@@ -177,9 +179,12 @@ struct ZtunnelChecks {
     }
 
     private func hint(_ name: ZtunnelConfig.NamespacedHostname) -> String {
-        // For few: looking for what is near takes time in a large mesh.
-        if serviceKeys.count > 1000 { return "" }
-        return Suggestion.hint(for: name.description, among: serviceKeys.map(\.description))
+        hint(name.description, among: serviceNames)
+    }
+
+    /// Looking for what is near takes time: in a large mesh, where much may be wrong, there are no hints.
+    private func hint(_ word: String, among words: Set<String>) -> String {
+        words.count > 100 ? "" : Suggestion.hint(for: word, among: words)
     }
 
     // MARK: Policies
@@ -191,9 +196,8 @@ struct ZtunnelChecks {
             for (key, place) in zip(workload.authorizationPolicies, workload.policyPlaces) {
                 named.insert(key)
                 if keys.contains(key) { continue }
-                let near = keys.count > 1000 ? "" : Suggestion.hint(for: key, among: keys)
                 warning(
-                    "there is no policy \(quoted(key)): it is skipped\(near)",
+                    "there is no policy \(quoted(key)): it is skipped\(hint(key, among: keys))",
                     workload.place,
                     "authorizationPolicies",
                     place

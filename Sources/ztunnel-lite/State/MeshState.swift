@@ -16,8 +16,7 @@ package final class MeshState: Sendable {
     let workloadsByUID: [String: Int32]
     let servicesByAddress: IndexByKey<IPAddress>
     let servicesByHostname: IndexByKey<String>
-    /// Longest prefixes first.
-    let servicesByRange: [(range: CIDR, service: Int32)]
+    let servicesByRange: IndexByRange
     /// By a workload's place in ``workloads``.
     let policySets: [PolicySet]
     let policyIndex: PolicySetBuilder
@@ -107,18 +106,10 @@ package final class MeshState: Sendable {
         _ address: IPAddress,
         seenFrom namespace: String? = nil
     ) -> [Int32] {
-        var found: [Int32] = []
-        var length = 0
-        // Longest prefixes first.
-        for (range, service) in servicesByRange {
-            if !found.isEmpty, range.prefixLength < length { break }
-            guard range.contains(address),
-                namespace.map({ services[Int(service)].isVisible(from: $0) }) ?? true
-            else { continue }
-            length = range.prefixLength
-            found.append(service)
+        servicesByRange.first(covering: address) { found in
+            guard let namespace else { return found }
+            return visible(found, from: namespace)
         }
-        return found
     }
 
     private func visible(_ candidates: [Int32], from namespace: String) -> [Int32] {
@@ -143,31 +134,6 @@ package final class MeshState: Sendable {
     package func policies(for workload: Workload) -> PolicySet {
         if let current = current(workload) { return policySets[current.index] }
         return policyIndex.make(namespace: workload.namespace, named: workload.policyKeys)
-    }
-}
-
-/// Places by key, where a key mostly has one.
-struct IndexByKey<Key: Hashable & Sendable>: Sendable {
-    private var single: [Key: Int32] = [:]
-    private var several: [Key: [Int32]] = [:]
-
-    mutating func insert(_ place: Int32, for key: Key) {
-        if several[key] != nil {
-            several[key]?.append(place)
-        } else if let other = single.updateValue(place, forKey: key) {
-            several[key] = [other, place]
-        }
-    }
-
-    mutating func replace(_ place: Int32, by other: Int32, for key: Key) {
-        if single[key] == place { single[key] = other }
-        if let index = several[key]?.firstIndex(of: place) { several[key]?[index] = other }
-    }
-
-    /// In the order in which they were inserted.
-    subscript(key: Key) -> [Int32] {
-        guard let place = single[key] else { return [] }
-        return several.isEmpty ? [place] : several[key] ?? [place]
     }
 }
 

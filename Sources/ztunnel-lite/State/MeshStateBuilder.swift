@@ -10,7 +10,7 @@ struct MeshStateBuilder {
     private(set) var workloadsByUID: [String: Int32] = [:]
     private(set) var servicesByAddress = IndexByKey<IPAddress>()
     private(set) var servicesByHostname = IndexByKey<String>()
-    private(set) var servicesByRange: [(range: CIDR, service: Int32)] = []
+    private(set) var servicesByRange = IndexByRange()
     private(set) var policySets: [PolicySet] = []
     let policyIndex: PolicySetBuilder
 
@@ -41,10 +41,6 @@ struct MeshStateBuilder {
         addresses.reserveCapacity(config.workloads.count + config.services.count)
         for (place, workload) in config.workloads.enumerated() { index(workload, Int32(place)) }
         for (place, service) in config.services.enumerated() { index(service, Int32(place)) }
-        // A stable sort: ranges of one length stay in file order.
-        servicesByRange = servicesByRange.enumerated().sorted {
-            ($1.element.range.prefixLength, $0.offset) < ($0.element.range.prefixLength, $1.offset)
-        }.map(\.element)
     }
 
     private mutating func index(_ workload: ZtunnelConfig.Workload, _ place: Int32) {
@@ -84,7 +80,7 @@ struct MeshStateBuilder {
             addresses[vip] = .service(place)
         }
         for range in service.ranges where range.network == network {
-            servicesByRange.append((range.range, place))
+            servicesByRange.insert(place, for: range.range)
         }
     }
 
