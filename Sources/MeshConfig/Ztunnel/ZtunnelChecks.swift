@@ -19,6 +19,8 @@ struct ZtunnelChecks {
 
     func run() {
         checkNames()
+        // Warnings about what could not be read whole would mislead.
+        if diagnostics.hasErrors { return }
         checkAddresses()
         checkMemberships()
         checkEndpoints()

@@ -167,8 +167,12 @@ extension CIDR {
 
 extension ZtunnelConfig.Gateway {
     init?(_ object: ConfigObject) {
-        object.require("destination", "hbone_mtls_port")
-        let port = object.uint32("hbone_mtls_port", in: 1...65535)
+        // As ztunnel's own code calls it; its files have the other.
+        let alias = "hbone_mtls_port"
+        let isAlias = object.writtenMembers.contains { $0.key == alias }
+        let key = isAlias ? alias : "hboneMtlsPort"
+        object.require("destination", key)
+        let port = object.uint32(key, in: 1...65535)
         guard let destination = Destination(object), let port else { return nil }
         self.init(
             destination: destination,
