@@ -323,3 +323,27 @@ def test_an_agent_that_stops_lets_captured_connections_end(claim):
     assert nodes.far.wait(4) == 0, nodes.far.output()[-1000:]
     nodes.far.launch()
     assert nodes.ask(nodes.client, nodes.server.address, 8080).endswith(b"hello")
+
+
+def test_a_policy_of_the_network_is_noticed(claim):
+    """Packets vanish: what is open ends with a reset when nobody answers pings, what is new fails in ten seconds."""
+    nodes = Nodes(claim)
+    sock = nodes.client.connect(nodes.server.address, 8080)
+    sock.sendall(b"a")
+    while not sock.recv(100).endswith(b"a"):
+        pass
+    nodes.server.run("nft", "table inet cut { chain c { type filter hook prerouting priority -400; tcp dport 15008 drop; }; }")
+    began = time.monotonic()
+    ends = []
+    thread = threading.Thread(target=lambda: ends.append(ending(sock, 45)), daemon=True)
+    thread.start()
+    # The tunnel is still believed in: nothing new gets an answer through it, or by a new connection.
+    assert refused(lambda: nodes.client.connect(nodes.server.address, 8080)) in ("rst", "open")
+    thread.join(50)
+    assert ends == ["rst"] and time.monotonic() - began < 40, (ends, time.monotonic() - began)
+    began = time.monotonic()
+    with nodes.client.connect(nodes.server.address, 8080) as late:
+        assert ending(late, 15) == "rst" and time.monotonic() - began < 12, time.monotonic() - began
+    assert wait_until(lambda: "NetworkPolicy is blocking HBONE port 15008" in nodes.near.output(), 5), nodes.near.output()[-2000:]
+    nodes.server.run("nft", "delete", "table", "inet", "cut")
+    assert wait_until(lambda: nodes.ask(nodes.client, nodes.server.address, 8080).endswith(b"hello"), 10)
