@@ -9,7 +9,7 @@ from harness.client import ClientTLS, Step, half_close, leave, pause, read, read
 from harness.differential import Case, Group
 from harness.envoyfile import (
     INTERNAL_LISTENERS, LOG_FIELDS, access_log, bootstrap, by_network, by_value, cluster, common_tls, downstream_tls, extension, hcm,
-    internal_cluster, internal_listener, listener, matcher, route, state, to_chain, virtual_host,
+    http2_upstream, internal_cluster, internal_listener, listener, matcher, route, state, to_chain, upstream_tls, virtual_host,
 )
 from harness.requests import chunked, get, post
 
@@ -78,7 +78,8 @@ def file(e):
                 "permissions": [{"header": {"name": ":authority", "string_match": {"exact": "10.66.0.1:80"}}}], "principals": [{"any": True}]}}}),
             identity],
         virtual_hosts=[
-            virtual_host([route(cluster="second_internal")], "pooled", ["pooled.test"]),
+            virtual_host([route(cluster="second_internal")], "pooled", ["pooled.test"]), virtual_host([route(cluster="h2_internal")], "h2", ["h2.test"]),
+            virtual_host([route({"connect_matcher": {}}, "tls_internal", upgrade_configs=CONNECT)], "tls", ["10.7.0.1:80"]),
             virtual_host([route({"connect_matcher": {}}, "plain_internal", upgrade_configs=CONNECT)], "plain", ["10.3.0.1:80"]),
             virtual_host([route({"connect_matcher": {}}, "addressed", upgrade_configs=CONNECT)], "addressed", ["10.4.0.1:80"]),
             virtual_host([route({"connect_matcher": {}}, "tree_internal", upgrade_configs=CONNECT)], "tree", ["10.5.0.1:80", "10.5.0.1:81", "10.5.0.1:82", "10.5.0.1:25", "10.5.7.1:80", "10.6.0.1:80", "10.6.8.1:80", "shop.test:80", "pre.test:80", "no.test:80"]),
@@ -141,6 +142,7 @@ def file(e):
             "tree_internal", answer("http"), {"name": "tcp", "filters": [proxy("tree_tcp", "raw")]}, answer("eighty-one"), answer("named"), answer("listed"),
             listener_filters=[*original, {**extension("http_inspector", "http_inspector"), "filter_disabled": {"or_match": {"rules": [
                 {"destination_port_range": {"start": 25, "end": 26}}, {"and_match": {"rules": [{"any_match": True}, {"not_match": {"destination_port_range": {"start": 1, "end": 1000}}}]}}]}}}], listener_filters_timeout="0.3s", filter_chain_matcher=tree),
+        internal_listener("tls_internal", {"name": "secured", "transport_socket": tls, "filters": [manager("secured", [route()])]}),
         internal_listener("second_internal", {"name": "second", "filters": [manager("second", [route()])]}, listener_filters=original),
     ]
     clusters = [
@@ -151,6 +153,9 @@ def file(e):
         internal_cluster("second_internal", "second_internal", passthrough=[("cluster", "istio")], metadata={"istio": {"kind": "no"}}),
         cluster("up", e.port("up")), cluster("other", e.port("other")), cluster("raw", e.port("raw")),
     ]
+    secured = internal_cluster("tls_internal", "tls_internal")
+    secured["transport_socket"]["typed_config"]["transport_socket"] = upstream_tls(common_tls(e.authority, "server", "ca", alpn_protocols=["http/1.1"]))
+    clusters += [secured, internal_cluster("h2_internal", "second_internal", typed_extension_protocol_options=http2_upstream())]
     clusters[4]["metadata"] = {"filter_metadata": {"istio": {"kind": "cluster"}}}
     return bootstrap(e.port("admin"), listeners, clusters, **INTERNAL_LISTENERS)
 
@@ -211,6 +216,8 @@ CASES = [
     c("a chain by filter state", "shop.test:80", ask(), inner()),
     c("a chain by a list of conditions", "pre.test:80", ask(), inner()),
     c("no chain in the tree", "no.test:80", ask(), inner(), logs=1),
+    c("TLS inside the process", "10.7.0.1:80", ask(), inner(), up_=OK),
+    Case("HTTP/2 inside the process", [post("/one", "hello", host="h2.test"), read(), get("/two", "h2.test"), read()], [OK, OK], logs=4, tls=TLS, close=0.3),
     c("source_ip", "10.1.0.1:83", ask(), inner(), up_=OK),
     c("direct_remote_ip", "10.1.0.1:84", ask(), inner(), up_=OK),
     c("remote_ip", "10.1.0.1:85", ask(), inner(), up_=OK),

@@ -2,6 +2,7 @@
 
 import hashlib
 import http.client
+import json
 import os
 import signal
 import socket
@@ -193,6 +194,27 @@ def test_pooled_connections_keep_senders_apart(claim):
                 got = ask(connection, "GET", f"/open/{number}")
                 assert got == (200, f"/open/{number} {ID}{who}".encode()), (who, got)
         assert mesh.waypoint.stats()["cluster.pooled_internal.upstream_cx_total"] <= 2 * claim.concurrency
+    with_mesh(claim, run)
+
+
+def test_the_inside_of_a_tunnel_explains_itself(claim):
+    """POST /explain at the inner listener, with what would come with the connection, says why."""
+    if claim.flavor.is_envoy:
+        raise Skipped("Envoy has no such question")
+
+    def run(mesh):
+        def asked(who, path="/orders", **more):
+            question = {"listener": "main_internal", "filter_state": {PEER: ID + who, f"{DST}.local_ip": "10.1.0.1:80"}, "path": path, "authority": "a.test", **more}
+            status, body, _ = mesh.waypoint.request("POST", "/explain", json.dumps(question))
+            return status, json.loads(body)
+        status, answer = asked("server")
+        assert status == 200 and answer["outcome"]["status"] == 403, answer["outcome"]
+        assert answer["request"]["local_address"] == "10.1.0.1:80", answer["request"]
+        policies = {p["name"]: p["first_failure"] for p in answer["http_filters"][0]["rules"]["policies"]}
+        assert PEER in policies["client"] and ID + "server" in policies["client"], policies
+        assert asked("client")[1]["outcome"]["action"] == "forward"
+        assert asked("server", "/open")[1]["outcome"]["action"] == "forward"
+        assert asked("client", filter_state={PEER: 1})[0] == 400
     with_mesh(claim, run)
 
 
