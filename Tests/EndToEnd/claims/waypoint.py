@@ -59,11 +59,14 @@ class AppServer(ThreadingHTTPServer):
     request_queue_size = 512
     daemon_threads = True
 
+    def handle_error(self, request, client_address):
+        pass  # Proxies that stop reset their connections.
+
 
 class Mesh:
     """Two HBONE clients, with identities `client` and `server`, and a waypoint before an app and a raw server."""
 
-    def __init__(self, claim, raw=None, near=None, buffer_kib=None):
+    def __init__(self, claim, raw=None, near=None, buffer_kib=None, destination=None):
         if not h2:
             raise Skipped("the h2 library is not there")
         self.claim, e, certificates = claim, claim.environment, claim.authority
@@ -95,12 +98,19 @@ class Mesh:
         extensions = dict(INTERNAL_LISTENERS)
         if buffer_kib:
             extensions = {"bootstrap_extensions": [extension("envoy.bootstrap.internal_listener", "internal_listeners", buffer_size_kb=buffer_kib)]}
+        app, originate = cluster("app", self.app.server_port, **limits), []
+        if destination:
+            app = self._through(destination, tls, limits, originate)
         self.waypoint = self._start(claim.flavor, self.admin, bootstrap(self.admin, [
             listener(self.port, {"transport_socket": tls, "filters": [terminate]}, name="connect_terminate"),
             internal_listener("main_internal", *chains, listener_filters=[extension("original_dst", "original_dst")]),
+            *([] if not originate else [internal_listener(
+                "connect_originate", [extension("t", "tcp_proxy", stat_prefix="originate", cluster="connect_originate", tunneling_config={"hostname": "%DOWNSTREAM_LOCAL_ADDRESS%"})],
+                listener_filters=[extension("original_dst", "original_dst")])]),
         ], [
+            *originate,
             internal_cluster("main_internal", "main_internal", **limits), internal_cluster("pooled_internal", "main_internal", **limits),
-            cluster("app", self.app.server_port, **limits), cluster("raw", self.raw.port, **limits),
+            app, cluster("raw", self.raw.port, **limits),
         ], **extensions))
         admin = free_port()
         hbone = lambda who, port: extension("t", "tcp_proxy", stat_prefix="near", cluster=who, tunneling_config={"hostname": f"10.1.0.1:{port}"})
@@ -109,6 +119,18 @@ class Mesh:
         self.near = self._start(near or claim.flavor, admin, bootstrap(admin, [
             listener(port, [hbone(who, number) if number != 99 else hcm(e.log, stat_prefix="plain", routes=[route(cluster=who)])], name=f"{who}-{number}")
             for (who, number), port in self.ports.items()], [to("client"), to("server")]))
+
+    def _through(self, flavor, tls, limits, clusters):
+        """The app stands behind a third proxy, which takes tunnels apart; the waypoint begins them as Istio's does."""
+        port, admin = free_port(), free_port()
+        self.destination = self._start(flavor, admin, bootstrap(admin, [listener(port, {"transport_socket": tls, "filters": [hcm(
+            [access_log(os.path.join(self.claim.directory, "destination.log"), {"authority": "%REQ(:AUTHORITY)%", "peer": "%DOWNSTREAM_PEER_URI_SAN%"})],
+            codec_type="AUTO", http2_protocol_options={"allow_connect": True}, upgrade_configs=[{"upgrade_type": "CONNECT"}],
+            routes=[route({"connect_matcher": {}}, "app", upgrade_configs=CONNECT)])]})], [cluster("app", self.app.server_port, **limits)]))
+        clusters.append(cluster(
+            "connect_originate", port, transport_socket=upstream_tls(common_tls(self.claim.authority, "server", "ca", alpn_protocols=["h2"])),
+            typed_extension_protocol_options=http2_upstream(), **limits))
+        return internal_cluster("app", "connect_originate", "10.2.0.7:8080", {DST: {"local": "10.2.0.7:8080"}}, passthrough=[("host", DST)], **limits)
 
     def _start(self, flavor, admin, file):
         directory = os.path.join(self.claim.directory, f"{flavor.name}-{admin}")
@@ -216,6 +238,26 @@ def test_the_inside_of_a_tunnel_explains_itself(claim):
         assert asked("server", "/open")[1]["outcome"]["action"] == "forward"
         assert asked("client", filter_state={PEER: 1})[0] == 400
     with_mesh(claim, run)
+
+
+def test_a_waypoint_begins_tunnels_as_istios_does(claim):
+    """HBONE in, routes and RBAC, HBONE out to the endpoint that was chosen, named by its metadata; also to an Envoy."""
+    def run(mesh):
+        connection = mesh.http()
+        for number in range(3):
+            assert ask(connection, "GET", f"/own/{number}") == (200, f"/own/{number} {ID}client".encode())
+        assert ask(mesh.http("server"), "GET", "/own")[0] == 403
+        assert ask(connection, "POST", "/digest", b"y" * MIB) == (200, hashlib.sha256(b"y" * MIB).hexdigest().encode())
+        assert mesh.waypoint.stats()["cluster.connect_originate.upstream_cx_total"] == 1
+        connection.close()
+        mesh.waypoint.stop()
+        log = os.path.join(claim.directory, "destination.log")
+        assert wait_until(lambda: os.path.exists(log) and open(log).read(), 5)
+        records = [json.loads(line) for line in open(log)]
+        assert {(r["authority"], r["peer"]) for r in records} == {("10.2.0.7:8080", ID + "server")}, records
+    for destination, _ in pairs(claim):
+        with_mesh(claim, run, destination=destination)
+        claim.directory = os.path.join(claim.directory, "next")
 
 
 def test_large_bodies_pass_whole_both_ways(claim):
