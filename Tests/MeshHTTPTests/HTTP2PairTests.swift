@@ -169,6 +169,27 @@ struct HTTP2PairTests {
         #expect(call.events == [.head(":status: 200", end: false), .data("back")])
     }
 
+    @Test(arguments: [true, false])
+    func `a tunnel that keeps no head leaves its storage to the next`(keepsHeads: Bool) {
+        var settings = HTTP2Settings()
+        settings.keepsHeads = keepsHeads
+        let server = H2Server(settings)
+        server.greet()
+        var maps: [ObjectIdentifier] = []
+        server.onHead = { request, head in
+            #expect(head.string(.authority) == "a:443")
+            maps.append(ObjectIdentifier(head))
+            request.respond(200, end: false)
+        }
+        for stream: UInt32 in [1, 3] {
+            let fields = [(":method", "CONNECT"), (":authority", "a:443")]
+            server.receive(H2.headers(fields, stream: stream, flags: H2.endHeaders))
+        }
+        server.receive(H2.data("still open", stream: 1))
+        #expect(server.requests.first?.events.last == .data("still open"))
+        #expect(maps.count == 2 && Set(maps).count == (keepsHeads ? 2 : 1))
+    }
+
     /// A granted CONNECT.
     private func tunnel() -> (H2Pair, H2Call, H2Request?) {
         let pair = H2Pair()

@@ -117,6 +117,7 @@ package final class HTTP2ClientCodec: HTTP2Codec, ClientCodec {
             return map.use { stream.receive(trailers: $0) }
         }
         let fault = map.use { stream.headComplete(section, $0, endStream: endStream) }
+        stream.giveHeadBack()
         if let fault { refuse(stream, fault) }
     }
 

@@ -50,7 +50,7 @@ struct HTTP2FrameBoundary {
 extension HTTP2Codec {
     private static var headersType: UInt8 { UInt8(NGHTTP2_HEADERS.rawValue) }
     private static var dataType: UInt8 { UInt8(NGHTTP2_DATA.rawValue) }
-    private static var frameHeaderBytes: Int { 9 }
+    static var frameHeaderBytes: Int { 9 }
 
     private static func endsStream(_ header: nghttp2_frame_hd) -> Bool {
         header.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0
@@ -145,15 +145,19 @@ extension HTTP2Codec {
         let header = frame.pointee.hd
         switch UInt32(header.type) {
         case NGHTTP2_DATA.rawValue, NGHTTP2_HEADERS.rawValue:
-            guard let stream = stream(header.stream_id) else { return }
+            // DATA was counted when it was taken.
+            let isData = header.type == Self.dataType
+            guard !isData || Self.endsStream(header), let stream = stream(header.stream_id) else {
+                return
+            }
             stream.use { stream in
-                stream.countSent(header.length + Self.frameHeaderBytes)
+                if !isData { stream.countSent(header.length + Self.frameHeaderBytes) }
                 if Self.endsStream(header) {
                     stream.hasSentEnd = true
                     // Nothing is left to say about a request that has come whole.
                     if !stream.hasPeerEnded { sendingEnded(of: stream) }
                 }
-                if header.type == Self.headersType { stream.headSent() }
+                if !isData { stream.headSent() }
             }
         case NGHTTP2_RST_STREAM.rawValue:
             stats?.count(.txReset)

@@ -89,6 +89,7 @@ package final class HTTP2ServerCodec: HTTP2Codec, ServerCodec {
         }
         stream.hasPeerEnded = endStream
         stream.headComplete(map, endStream: endStream)
+        stream.giveHeadBack()
     }
 
     override func refuse(_ stream: HTTP2Stream, _ fault: HTTP2Fault) {

@@ -49,6 +49,9 @@ package struct HTTP2Settings: Sendable {
     package var endsOnlyStreamOnInvalidMessage = false
     /// A CONNECT must name a port (RFC 9110 §9.3.6); off, whoever answers it says so.
     package var demandsConnectPort = true
+    /// Heads stay with their streams until these end, for whoever logs them; off, each is given back as
+    /// soon as it was told, and a tunnel that stays open for hours holds none.
+    package var keepsHeads = true
     package var keepalive: Keepalive?
     /// How long the rest of a response may wait for its client's window once nobody else waits for it;
     /// zero for ever (envoy: stream_idle_timeout).

@@ -127,6 +127,13 @@ package class HTTP2Stream {
         return Uncounted(opaque: map.toOpaque())
     }
 
+    /// The head was told, and nobody asks for it again.
+    final func giveHeadBack() {
+        guard !codec.settings.keepsHeads, let head else { return }
+        self.head = nil
+        pool.give(head)
+    }
+
     final func countReceived(_ count: Int) { bytesReceived &+= UInt64(count) }
     final func countSent(_ count: Int) { bytesSent &+= UInt64(count) }
 
@@ -359,6 +366,7 @@ package class HTTP2Stream {
 
     /// Moves so many bytes onto the output: those that waited, then those of the call under way.
     final func take(_ count: Int, into output: inout ByteBuffer) {
+        countSent(count + HTTP2Codec.frameHeaderBytes)
         let fromWaiting = min(count, waiting.count)
         if fromWaiting > 0 {
             output.append(Bytes(rebasing: waiting.bytes[..<fromWaiting]))

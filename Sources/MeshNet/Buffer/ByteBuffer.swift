@@ -14,7 +14,7 @@ package struct ByteBuffer: ~Copyable {
     private var capacity = 0
 
     /// First allocation: a request or response head with a small body fits without growing.
-    private static let capacityMin = 4096
+    fileprivate static let capacityMin = 4096
 
     package init() {}
 
@@ -67,6 +67,26 @@ package struct ByteBuffer: ~Copyable {
         guard let storage else { return }
         memcpy(storage + tail, base, source.count)
         tail &+= source.count
+    }
+
+    /// Appends, and takes a spare block where it has no storage yet.
+    mutating func append(_ source: Bytes, from spares: inout SpareBlocks) {
+        if storage == nil, source.count <= Self.capacityMin, let block = spares.take() {
+            storage = block
+            capacity = Self.capacityMin
+        }
+        append(source)
+    }
+
+    /// Like ``release()``; storage of the usual size is kept among the spares.
+    mutating func release(to spares: inout SpareBlocks) {
+        if let storage, capacity == Self.capacityMin, spares.keep(storage) {
+            self.storage = nil
+            capacity = 0
+            clear()
+        } else {
+            release()
+        }
     }
 
     package mutating func append(_ text: StaticString) {
@@ -133,6 +153,35 @@ package struct ByteBuffer: ~Copyable {
         }
         head = 0
         tail = used
+    }
+}
+
+/// Storage that the buffers of one loop have given back, for the next: malloc's cache holds no blocks of
+/// that size, and a relay needs one for every message.
+struct SpareBlocks: ~Copyable {
+    private let blocks = UnsafeMutablePointer<UnsafeMutableRawPointer>.allocate(capacity: countMax)
+    private var count = 0
+
+    /// As many connections as are usually written to in one iteration.
+    private static let countMax = 64
+
+    deinit {
+        for at in 0..<count { free(blocks[at]) }
+        blocks.deallocate()
+    }
+
+    fileprivate mutating func take() -> UnsafeMutableRawPointer? {
+        guard count > 0 else { return nil }
+        count &-= 1
+        return blocks[count]
+    }
+
+    /// False where there are enough.
+    fileprivate mutating func keep(_ block: UnsafeMutableRawPointer) -> Bool {
+        guard count < Self.countMax else { return false }
+        blocks[count] = block
+        count &+= 1
+        return true
     }
 }
 

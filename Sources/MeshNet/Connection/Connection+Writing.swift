@@ -71,7 +71,7 @@ extension Connection {
             output.consume(sent)
             bytesSent &+= UInt64(sent)
         }
-        output.release()
+        output.release(to: &loop.spareBlocks)
     }
 
     private func writeSecure() {
@@ -90,7 +90,7 @@ extension Connection {
                 break
             }
         }
-        if output.isEmpty { output.release() }
+        if output.isEmpty { output.release(to: &loop.spareBlocks) }
     }
 
     /// Writes pending ciphertext; false where some is left.

@@ -91,6 +91,7 @@ package final class ZtunnelWorker {
         // Many clients may send in small pieces to a slow reader: bytes are what is bounded.
         settings.maxOutboundFrames = .max
         settings.demandsConnectPort = false
+        settings.keepsHeads = false
         settings.keepalive = keepalive
         // A slow reader is no fault: only its connection's keepalive ends a tunnel.
         settings.flushTimeout = .zero

@@ -109,6 +109,7 @@ final class HBONEConnection: ConnectionDelegate, ClientCodecDelegate, TimerTarge
             return connection.close()
         }
         self.tls = tls
+        connection.gathersOutput = true
         phase = .open
         codec = HTTP2ClientCodec(
             sink: connection,
