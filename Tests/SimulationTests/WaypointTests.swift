@@ -103,7 +103,10 @@ struct WaypointTests {
             }
             #expect(simulation.run(until: { peers.allSatisfy(\.isDone) }), "\(simulation.replay)")
             for (peer, status) in zip(peers, ["200", "403", "200"]) {
-                #expect(peer.receivedText.contains("\r\nHTTP/1.1 \(status)"), "\(simulation.replay)")
+                #expect(
+                    peer.receivedText.contains("\r\nHTTP/1.1 \(status)"),
+                    "\(simulation.replay)"
+                )
             }
             simulation.run(for: .seconds(30))
             expectIdle(agent, simulation.replay)

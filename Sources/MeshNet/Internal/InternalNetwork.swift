@@ -21,8 +21,8 @@ package protocol InternalListenerDelegate: AnyObject {
 /// It stands where ``System`` stands for others (docs/decisions/0008-internal-connections.md): a
 /// ``Connection`` sends, receives, half-closes and waits as it does with a kernel's socket, and hears of
 /// readiness by the same edges. Nobody is called from inside a call of his own: what an end is to hear is
-/// kept until the loop's deferred work, so that two ends may be each other's source and drain.
-package final class InternalNetwork: Sockets, DeferredWork {
+/// kept until the loop's flush stage, so that two ends may be each other's source and drain.
+package final class InternalNetwork: Sockets {
     private unowned let loop: EventLoop
     private var listeners: [String: Acceptor] = [:]
     /// By descriptor.
@@ -31,7 +31,6 @@ package final class InternalNetwork: Sockets, DeferredWork {
     private var arrivals: [Arrival] = []
     /// Ends that are to hear something.
     private var heralds: [InternalEnd] = []
-    private var isDeferred = false
 
     /// Bytes that one direction holds until its reader takes them (envoy: InternalListener.buffer_size_kb).
     package var capacity = 1 << 20
@@ -70,7 +69,6 @@ package final class InternalNetwork: Sockets, DeferredWork {
         far.peer = near
         near.isConnecting = true
         arrivals.append(Arrival(end: far, address: address, listener: name, passed: passed))
-        wantTurn()
         return Socket(descriptor: near.descriptor)
     }
 
@@ -203,17 +201,14 @@ package final class InternalNetwork: Sockets, DeferredWork {
         guard end.token != nil else { return }
         if end.unheard.isEmpty { heralds.append(end) }
         end.unheard.formUnion(readiness)
-        wantTurn()
     }
 
-    private func wantTurn() {
-        guard !isDeferred else { return }
-        isDeferred = true
-        loop.deferWork(self)
-    }
+    /// Somebody is to hear something.
+    var hasNews: Bool { !heralds.isEmpty || !arrivals.isEmpty }
 
-    package func runDeferred() {
-        isDeferred = false
+    /// Tells what there is to tell now; what comes of it waits for the next time. The loop's alone to call.
+    func deliver() {
+        guard hasNews else { return }
         let arrived = arrivals
         arrivals.removeAll(keepingCapacity: true)
         for arrival in arrived { arrive(arrival) }

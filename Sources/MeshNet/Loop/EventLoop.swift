@@ -27,7 +27,12 @@ package final class EventLoop {
 
     package let timers: TimerWheel
     /// Connections that begin and end on this loop.
-    package private(set) lazy var internalNetwork = InternalNetwork(loop: self)
+    package var internalNetwork: InternalNetwork {
+        if let internals { return internals }
+        let network = InternalNetwork(loop: self)
+        internals = network
+        return network
+    }
     /// Shared by all connections of the loop: received bytes live here only during a dispatch.
     let readWindow: UnsafeMutableRawBufferPointer
     /// Likewise for decrypted bytes and for bytes being encrypted.
@@ -52,6 +57,7 @@ package final class EventLoop {
     private var gatherRounds = 0
     private var deferred: [any DeferredWork] = []
     private var buried: [AnyObject] = []
+    private var internals: InternalNetwork?
     private var isStopped = false
 
     /// One read takes at most this much: the most one TLS record needs, four times over, and in cache.
@@ -116,7 +122,11 @@ package final class EventLoop {
 
     /// When this loop next has something to do by itself; for simulations, which jump to it.
     package var nextDeadline: Instant? { timers.nextDeadline }
-    package var hasWork: Bool { !deferred.isEmpty || !dirty.isEmpty || !gathering.isEmpty }
+    package var hasWork: Bool {
+        !deferred.isEmpty || !dirty.isEmpty || !gathering.isEmpty || hasNews
+    }
+    /// Ends inside the process have something to hear.
+    private var hasNews: Bool { internals?.hasNews ?? false }
 
     private func runDeferred() {
         // Work deferred by deferred work waits for the next iteration: peers get their turn first.
@@ -127,9 +137,11 @@ package final class EventLoop {
     }
 
     private func flush() {
-        // Flushing may write to other connections (an upstream resumes); they follow in this turn.
+        // Flushing may write to other connections (an upstream resumes), and into the process; what comes
+        // of it follows in this turn, as far as others are not kept waiting.
         var rounds = 0
-        while !dirty.isEmpty, rounds < 4 {
+        while !dirty.isEmpty || hasNews, rounds < 4 {
+            internals?.deliver()
             swap(&dirty, &flushing)
             for connection in flushing {
                 if connection.gathersOutput, connection.bufferedBytes < Self.gatheredBytesMax {

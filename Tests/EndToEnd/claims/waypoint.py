@@ -114,8 +114,9 @@ class Mesh:
         ], **extensions))
         admin = free_port()
         hbone = lambda who, port: extension("t", "tcp_proxy", stat_prefix="near", cluster=who, tunneling_config={"hostname": f"10.1.0.1:{port}"})
+        # As ztunnel has it, about: eight readers that stand still do not fill the connection's window.
         to = lambda who: cluster(who, self.port, transport_socket=upstream_tls(common_tls(certificates, who, "ca", alpn_protocols=["h2"])),
-                                 typed_extension_protocol_options=http2_upstream(max_concurrent_streams=1000), **limits)
+                                 typed_extension_protocol_options=http2_upstream(max_concurrent_streams=1000, initial_stream_window_size=1 << 20), **limits)
         self.near = self._start(near or claim.flavor, admin, bootstrap(admin, [
             listener(port, [hbone(who, number) if number != 99 else hcm(e.log, stat_prefix="plain", routes=[route(cluster=who)])], name=f"{who}-{number}")
             for (who, number), port in self.ports.items()], [to("client"), to("server")]))
