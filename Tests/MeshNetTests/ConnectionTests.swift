@@ -196,6 +196,44 @@ struct ConnectionTests {
         }
     }
 
+    @Test(arguments: [0, 100_000])
+    func `a peer that has ended and then resets is gone, whatever is still to be sent to it`(
+        _ unsent: Int
+    ) {
+        simulate(seeds: 10) { simulation in
+            simulation.network.conditions = { _, _ in
+                var conditions = LinkConditions()
+                conditions.sendBufferBytes = 1000
+                conditions.receiveBufferBytes = 1000
+                return conditions
+            }
+            let server = try RecordingServer(in: simulation) {
+                let delegate = RecordingDelegate()
+                delegate.onEstablished = { connection in
+                    pattern(unsent).withUnsafeBytes { connection.output.append($0) }
+                    connection.outputGrew()
+                }
+                return delegate
+            }
+            let peer = ScriptedPeer(
+                connectingTo: server.address,
+                in: simulation,
+                script: [
+                    .pauseReading, .halfClose, .wait(.milliseconds(100)), .abort,
+                ]
+            )
+            #expect(simulation.run(until: { peer.isDone }), "\(simulation.replay)")
+            simulation.run()
+            let delegate = try #require(server.delegates.first)
+            #expect(delegate.isReadEnded, "\(simulation.replay)")
+            guard case .reset = delegate.closed else {
+                Issue.record("closed: \(String(describing: delegate.closed)), \(simulation.replay)")
+                return
+            }
+            #expect(simulation.network.openConnections == 0, "\(simulation.replay)")
+        }
+    }
+
     @Test func `large pieces, which skip the queue, and small ones arrive in the order of writing`()
     {
         simulate(seeds: 4) { simulation in

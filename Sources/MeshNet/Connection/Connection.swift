@@ -284,6 +284,13 @@ package final class Connection: ByteSink, ReadinessHandler, TimerTarget, Deferre
         case .connecting: connectBecameReady(readiness)
         case .closed: break
         case .handshaking, .open, .lingering:
+            // Reading finds no RST behind a FIN that was read.
+            if endDelivered, readiness.contains(.error),
+                let error = sockets.connectOutcome(of: socket)
+            {
+                transportFailureReason = error.reason
+                return finish(.reset(error))
+            }
             if isReadable { readTurn() }
             if isWritable, hasUnsent { markDirty() }
         }
@@ -330,7 +337,9 @@ package final class Connection: ByteSink, ReadinessHandler, TimerTarget, Deferre
             reads += 1
             if secure == nil { readPlain() } else { readSecure() }
         }
-        if let brokenBy, !isReadable, readPauses == 0, state != .closed {
+        if let brokenBy, state != .closed,
+            endDelivered || (readPauses == 0 && (!isReadable || peerEnded))
+        {
             return finish(.reset(brokenBy))
         }
         deliverEndIfReached()

@@ -210,6 +210,38 @@ def test_a_reset_crosses_the_tunnel(claim):
     assert wait_until(lambda: ends, 10) and ends == ["rst"], ends
 
 
+def test_a_reset_behind_an_end_is_not_missed(claim):
+    """A server that ends and then goes away with a client's bytes unread: the client is not left to wait for ever."""
+    gate = threading.Event()
+
+    def serve(sock, peer):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 20_000)
+        sock.shutdown(socket.SHUT_WR)
+        gate.wait(20)
+        ambient.reset(sock)
+
+    pair = Pair(claim, serve)
+    sock = pair.connect()
+    sock.settimeout(2)
+    try:
+        while True:
+            sock.send(b"u" * 65536)
+    except TimeoutError:
+        pass
+    gate.set()
+    def writes():
+        try:
+            sock.send(b"more")
+        except TimeoutError:
+            return False
+        except OSError:
+            return True
+    assert wait_until(writes, 10), "the client still waits"
+    for agent in pair.mesh.agents:
+        assert agent.logged(level="error")["error"], agent.name
+        assert wait_until(lambda: '"open": 0' in agent.get("/connections")[1], 5), agent.get("/connections")[1]
+
+
 def test_two_hundred_connections_share_one_tunnel_connection(claim):
     for limit, wanted in (("200", 1), (None, 2)):
         pair = Pair(claim, workers=1, variables={"POOL_MAX_STREAMS_PER_CONNECTION": limit})

@@ -277,7 +277,7 @@ def test_iperf_measures_through_the_mesh_both_ways(claim):
         assert "error" not in report and report["end"]["sum_sent"]["bytes"] >= 20 * MIB, (direction, report.get("error"))
     # Four streams and a connection for control, each way. What is under way when iperf has seen enough it resets.
     for agent in nodes.mesh.agents:
-        assert wait_until(lambda: len(agent.access()) == 10, 5), agent.output()[-3000:]
+        assert wait_until(lambda: len(agent.access()) == 10, 5), (agent.name, len(agent.access()), agent.output()[-3000:])
 
 
 def test_connections_of_a_node_share_a_tunnel_connection(claim):
