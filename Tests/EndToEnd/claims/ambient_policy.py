@@ -31,13 +31,13 @@ class Trio(Pair):
         super().__init__(claim, **options)
         address = next(self.addresses)
         self.mesh.workload("intruder", address)
-        self.mesh.write()
+        self.apply()
         self.intruder = self.mesh.agent("intruder", address=address, workers=claim.concurrency)
 
     def intrude(self):
         return self.intruder.connect(self.server_address, self.server.port)
 
-    def apply(self, *condition):
+    def apply(self):
         """Publishes the file; returns once the server's agent has taken it."""
         before = self.far.output().count("the mesh has changed")
         self.mesh.write()
