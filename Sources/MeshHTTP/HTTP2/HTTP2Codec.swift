@@ -19,7 +19,7 @@ package class HTTP2Codec: SinkClient {
     final let raw: OpaquePointer
 
     /// Every stream that libnghttp2 knows or a delegate waits for, in no order.
-    private(set) final var streams: [HTTP2Stream] = []
+    final var streams: [HTTP2Stream] = []
 
     // What is being read.
     private final let context: UnsafeMutablePointer<HTTP2Context>
@@ -60,10 +60,10 @@ package class HTTP2Codec: SinkClient {
 
     private(set) final var isOutputBlocked = false
     /// Why the connection must end; acted upon as soon as libnghttp2 has returned.
-    private(set) final var failure: HTTP2Fault?
-    private var isGoAwayWritten = false
+    final var failure: HTTP2Fault?
+    final var isGoAwayWritten = false
     /// Nothing is read or written any more.
-    private(set) final var isDead = false
+    final var isDead = false
     /// The time of the read or turn under way.
     final var now = Instant(nanoseconds: 0)
 
@@ -483,29 +483,4 @@ package class HTTP2Codec: SinkClient {
     }
 
     final func sendingEnded(of stream: HTTP2Stream) { news.sendingEnded(stream) }
-
-    // MARK: The end
-
-    /// The peer has gone too far; the connection ends as soon as libnghttp2 has returned.
-    final func fail(_ fault: HTTP2Fault) {
-        if failure == nil { failure = fault }
-    }
-
-    final func goAwayWasWritten() { isGoAwayWritten = true }
-
-    private func fail() {
-        guard let failure, !isDead else { return }
-        isDead = true
-        stats?.count(failure.counter)
-        let closesNow =
-            failure == .outboundFrames || failure == .outboundControlFrames || failure == .keepalive
-        if !closesNow, !isGoAwayWritten { writeGoAway(failure.errorCode) }
-        let open = streams
-        streams.removeAll()
-        stats?.change(.streamsActive, by: -open.count)
-        connectionFailed(failure, open, closesNow: closesNow)
-    }
-
-    /// Ends without a fault: nobody is told but through the owner.
-    final func die() { isDead = true }
 }
