@@ -3,12 +3,16 @@
 It needs root, or a kernel that lets users have namespaces, and `ip` and `nft`.
 """
 
+import contextlib
 import ctypes
 import os
 import shutil
 import subprocess
 
 NEW_USER, NEW_NETWORK = 0x10000000, 0x40000000
+# So that tens of thousands of connections a minute find ports, and the kernel's table room for them.
+LIMITS = {"ipv4/ip_local_port_range": "1024 65535", "ipv4/tcp_tw_reuse": "1",
+          "netfilter/nf_conntrack_tcp_timeout_time_wait": "1"}
 
 
 def enter(address):
@@ -24,8 +28,12 @@ def enter(address):
         for file, text in (("setgroups", "deny"), ("uid_map", f"0 {user} 1"), ("gid_map", f"0 {group} 1")):
             with open(f"/proc/self/{file}", "w") as out:
                 out.write(text)
-    return run("ip", "link", "set", "lo", "up") or run("ip", "address", "add", f"{address}/32", "dev", "lo") or run(
+    failure = run("ip", "link", "set", "lo", "up") or run("ip", "address", "add", f"{address}/32", "dev", "lo") or run(
         "nft", "add table ip bench; add chain ip bench out { type nat hook output priority -100; }")
+    for name, value in {} if failure else LIMITS.items():
+        with contextlib.suppress(OSError), open(f"/proc/sys/net/{name}", "w") as file:
+            file.write(value)
+    return failure
 
 
 def redirect(address, port, to):

@@ -8,7 +8,7 @@ from rig.scenarios import Table, cpu_per, each, percentile
 
 # Whose ratios are shown, and to whom.
 RATIOS = [("ztunnel-lite", "envoy-hbone"), ("ztunnel-lite", "meshproxy-mtls"), ("ztunnel-lite", "envoy-mtls")]
-CONNECTIONS = 32
+MESSAGES = [(1, 64), (32, 64), (128, 64), (32, 1024)]  # connections, and the bytes of their messages
 COUNT = 1000  # of open connections, where memory is what counts
 
 
@@ -20,18 +20,19 @@ def certificates():
 
 
 def messages(chosen, repetitions, seconds):
-    """32 connections on which a message goes round: it passes both hops there and back."""
+    """Connections on each of which a message goes round: it passes both hops there and back."""
     table, busy = Table("{:.2f}", RATIOS), Table("{:.0%}", [])
     with certificates() as files:
         for pair, loop in each(chosen, "messages", repetitions):
             backend = loop.listen(tcp.Echo, address=pairs.SERVER)
             with pair.start(backend, files) as hops:
-                for size in (64, 1024):
-                    clients = [tcp.PingPong.enter(loop, hops.door, bytes(size)) for _ in range(CONNECTIONS)]
+                for count, size in MESSAGES:
+                    clients = [tcp.PingPong.enter(loop, hops.door, bytes(size)) for _ in range(count)]
                     loop.until(lambda: all(c.rounds for c in clients), "the first echoes")
-                    cost, share = cpu_per(loop, hops, seconds or 2, lambda: 2 * sum(c.rounds for c in clients))
-                    table.add(f"CPU µs of both per message of {size} bytes", pair.name, cost)
-                    busy.add(f"busy, {size} bytes", pair.name, share)
+                    cost, share = cpu_per(loop, hops, seconds or 1.5, lambda: 2 * sum(c.rounds for c in clients))
+                    row = f"{size} bytes, {count} connection{'s' if count > 1 else ''}"
+                    table.add(f"CPU µs of both per message, {row}", pair.name, cost)
+                    busy.add(f"busy, {row}", pair.name, share)
                     for client in clients:
                         loop.remove(client)
     return f"{table}\n\nHow busy the hops' CPU was meanwhile:\n\n{busy}"

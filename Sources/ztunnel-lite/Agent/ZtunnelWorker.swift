@@ -24,6 +24,8 @@ package final class ZtunnelWorker {
     /// Dedicated mode's one workload, where it is known.
     private var ownWorkload: Workload?
     private let canBorrowSources: Bool
+    /// The last that was asked for.
+    private var baggage: (workload: Workload, text: String)?
 
     private var ports: [CapturePort] = []
     private var sessions: [RelaySession] = []
@@ -113,6 +115,7 @@ package final class ZtunnelWorker {
     package func apply(_ state: MeshState) -> MeshState {
         let before = self.state
         self.state = state
+        baggage = nil
         ownWorkload = options.workload.flatMap {
             state.workload(
                 named: $0.name,
@@ -167,6 +170,14 @@ package final class ZtunnelWorker {
         if address.isLoopback { return true }
         if let own = ownWorkload { return own.addresses.contains(address) }
         return state.workload(at: address) != nil
+    }
+
+    /// Who the workload is, for the other node. Most connections of a worker are of the same one.
+    func baggage(of workload: Workload) -> String {
+        if let baggage, baggage.workload === workload { return baggage.text }
+        let text = HBONEHeaders.baggage(of: workload, cluster: options.clusterID)
+        baggage = (workload, text)
+        return text
     }
 
     // MARK: Sockets

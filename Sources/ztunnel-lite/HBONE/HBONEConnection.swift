@@ -14,6 +14,8 @@ final class HBONEConnection: ConnectionDelegate, ClientCodecDelegate, TimerTarge
     private var codec: HTTP2ClientCodec?
     /// What the handshake established; nil before.
     private(set) var tls: TLSConnectionInfo?
+    /// Who the peer proved to be.
+    private(set) var identity: SPIFFEID?
     private(set) var tunnels = 0
     /// Why it was ended under its tunnels, where we did it.
     private(set) var endCause: HBONEFailure?
@@ -109,6 +111,7 @@ final class HBONEConnection: ConnectionDelegate, ClientCodecDelegate, TimerTarge
             return connection.close()
         }
         self.tls = tls
+        identity = SPIFFEID(peerOf: tls)
         connection.gathersOutput = true
         phase = .open
         codec = HTTP2ClientCodec(

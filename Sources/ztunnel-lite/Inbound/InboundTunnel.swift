@@ -81,10 +81,7 @@ final class InboundTunnel: RelaySession {
         let head = taken.takeUnretainedValue()
         head.append(.status, "200")
         if worker.options.sendsResponseBaggage {
-            head.append(
-                HBONEHeaders.baggageName,
-                HBONEHeaders.baggage(of: workload, cluster: worker.options.clusterID)
-            )
+            head.append(HBONEHeaders.baggageName, worker.baggage(of: workload))
         }
         stream.accept(head)
         worker.headers.give(taken)

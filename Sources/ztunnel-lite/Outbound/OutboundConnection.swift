@@ -182,17 +182,14 @@ extension OutboundConnection: HBONEWaiter {
     func poolReady(_ connection: HBONEConnection) {
         guard case .waiting = phase, let route else { return }
         phase = .connecting
-        record.destinationIdentity = connection.tls.flatMap { SPIFFEID(peerOf: $0) }
+        record.destinationIdentity = connection.identity
         let taken = worker.headers.take()
         defer { worker.headers.give(taken) }
         let head = taken.takeUnretainedValue()
         head.append(.method, "CONNECT")
         head.append(.authority, route.authority)
         if let source = record.sourceWorkload {
-            head.append(
-                HBONEHeaders.baggageName,
-                HBONEHeaders.baggage(of: source, cluster: worker.options.clusterID)
-            )
+            head.append(HBONEHeaders.baggageName, worker.baggage(of: source))
         }
         head.append(
             HBONEHeaders.forwardedName,
