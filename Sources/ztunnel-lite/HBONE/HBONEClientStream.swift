@@ -115,16 +115,16 @@ final class HBONEClientStream: RelayEnd, ClientStreamDelegate {
         let owner = owner
         let wasOpen = phase == .open
         end()
+        if let cause = connection.endCause {
+            owner?.fail(cause.reason, cause.flag)
+            return
+        }
         guard wasOpen else {
             let isUnprocessed = reason == .remoteRefused
             owner?.tunnelLost(isUnprocessed: isUnprocessed, "stream reset: \(reason.text)")
             return
         }
-        if let cause = connection.endCause {
-            owner?.fail(cause.reason, cause.flag)
-        } else {
-            owner?.farClosed(isCut: true, "stream reset: \(reason.text)")
-        }
+        owner?.farClosed(isCut: true, "stream reset: \(reason.text)")
     }
 
     func requestBlocked() { owner?.farBlocked() }

@@ -107,7 +107,12 @@ final class HBONEConnection: ConnectionDelegate, ClientCodecDelegate, TimerTarge
 
     func connectionEstablished(_ connection: Connection) {
         guard let tls = connection.tls, tls.alpn == "h2" else {
-            fail(.http2HandshakeFailure, "the peer does not speak HTTP/2 (ALPN h2)")
+            fail(
+                HBONEFailure(
+                    flag: .http2HandshakeFailure,
+                    reason: "the peer does not speak HTTP/2 (ALPN h2)"
+                )
+            )
             return connection.close()
         }
         self.tls = tls
@@ -166,10 +171,13 @@ final class HBONEConnection: ConnectionDelegate, ClientCodecDelegate, TimerTarge
         worker.loop.cancel(&expiryTimer)
         switch phase {
         case .connecting:
-            let (flag, text) = Self.failure(connection, reason, group.key.gateway)
-            fail(flag, text)
+            fail(failure(of: connection, reason))
         case .open:
             phase = .closed
+            // With TLS 1.3 a server judges our certificate after we have finished.
+            if case .tlsFailed = reason, endCause == nil {
+                endCause = tlsFailure(of: connection)
+            }
             let codec = codec
             self.codec = nil
             self.connection = nil
@@ -179,34 +187,48 @@ final class HBONEConnection: ConnectionDelegate, ClientCodecDelegate, TimerTarge
         }
     }
 
-    private func fail(_ flag: FailureFlag, _ reason: String) {
+    private func fail(_ failure: HBONEFailure) {
         phase = .closed
         connection = nil
-        group.failed(self, HBONEFailure(flag: flag, reason: reason))
+        group.failed(self, failure)
     }
 
-    private static func failure(
-        _ connection: Connection,
-        _ reason: ConnectionCloseReason,
-        _ gateway: SocketAddress
-    ) -> (FailureFlag, String) {
+    private func failure(
+        of connection: Connection,
+        _ reason: ConnectionCloseReason
+    ) -> HBONEFailure {
+        let gateway = group.key.gateway
         switch reason {
         case .tlsFailed:
-            return (.tlsFailure, connection.tlsFailureText)
+            return tlsFailure(of: connection)
         case .connectTimeout:
             guard connection.connectedAt == nil else {
-                return (.tlsFailure, "TLS handshake timed out")
+                return HBONEFailure(flag: .tlsFailure, reason: "TLS handshake timed out")
             }
-            return (
-                .networkPolicyError,
-                "connection timed out, maybe a NetworkPolicy is blocking HBONE port"
+            return HBONEFailure(
+                flag: .networkPolicyError,
+                reason: "connection timed out, maybe a NetworkPolicy is blocking HBONE port"
                     + " \(gateway.port ?? 0): \(gateway)"
             )
         case .connectFailed(let error), .reset(let error):
-            return (.connectionFailure, "connection failed: \(error.reason)")
+            return HBONEFailure(
+                flag: .connectionFailure,
+                reason: "connection failed: \(error.reason)"
+            )
         case .local, .remote:
-            return (.connectionFailure, "connection closed during the handshake")
+            return HBONEFailure(
+                flag: .connectionFailure,
+                reason: "connection closed during the handshake"
+            )
         }
+    }
+
+    private func tlsFailure(of connection: Connection) -> HBONEFailure {
+        guard connection.isPeerRevoked else {
+            return HBONEFailure(flag: .tlsFailure, reason: connection.tlsFailureText)
+        }
+        worker.observer.certificateRefused(.outbound)
+        return HBONEFailure(flag: .certificateRevoked, reason: connection.tlsFailureText)
     }
 
     // MARK: ClientCodecDelegate
@@ -228,6 +250,12 @@ final class HBONEConnection: ConnectionDelegate, ClientCodecDelegate, TimerTarge
 }
 
 extension Connection {
+    /// We have refused the peer because its certificate was revoked.
+    var isPeerRevoked: Bool {
+        guard let failure = (secure as? TLSSession)?.failure else { return false }
+        return failure.stage == .revoked && failure.refuser == .local
+    }
+
     /// Why TLS failed, with what either side wanted and saw.
     var tlsFailureText: String {
         guard let failure = (secure as? TLSSession)?.failure else { return transportFailureReason }

@@ -130,7 +130,9 @@ final class InboundConnection: ConnectionDelegate, ServerCodecDelegate, TimerTar
     func connectionClosed(_ connection: Connection, _ reason: ConnectionCloseReason) {
         if codec == nil, tls == nil {
             switch reason {
-            case .tlsFailed: refused(connection.tlsFailureText)
+            case .tlsFailed:
+                if connection.isPeerRevoked { worker.observer.certificateRefused(.inbound) }
+                refused(connection.tlsFailureText)
             case .connectTimeout: refused("TLS handshake timed out")
             case .local, .remote, .reset, .connectFailed: break
             }

@@ -31,7 +31,8 @@ final class InboundTunnel: RelaySession {
         let record = ConnectionRecord(
             direction: .inbound,
             source: connection.remoteAddress,
-            destination: target.address,
+            // As outbound: where HBONE was taken. Whom it is for is the authority.
+            destination: connection.localAddress,
             start: worker.loop.now
         )
         record.isMutualTLS = true

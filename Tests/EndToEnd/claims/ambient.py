@@ -105,7 +105,7 @@ def test_curl_reaches_a_service_by_name_address_and_virtual_address(claim):
         for key, value in expected.items():
             assert key in line and value in (None, line[key]), (key, line["line"])
     assert near["dst.addr"] == f"{pair.server_address}:{pair.mesh.hbone_port}", near["line"]
-    assert far["dst.addr"] == f"{pair.server_address}:{pair.server.port}", far["line"]
+    assert far["dst.addr"] == f"{pair.server_address}:{pair.mesh.hbone_port}", far["line"]
     assert (near["bytes_sent"], near["bytes_recv"]) == (far["bytes_recv"], far["bytes_sent"]), (near["line"], far["line"])
     labels = {
         "source_principal": identity("client"), "destination_principal": identity("server"), "source_workload": "client",

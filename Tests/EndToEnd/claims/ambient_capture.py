@@ -227,7 +227,7 @@ def test_redis_talks_through_the_mesh_unmodified(claim):
         assert nodes.client.run(*base, "get", "color").strip() == value
         assert nodes.server.run(*base, "dbsize").strip() == "1"
     assert not any(value[:40].encode() in payload for payload in link.streams().values())
-    assert nodes.far.logged(dst_addr=f"{nodes.server.address}:6379")["src.identity"] == identity("client")
+    assert nodes.far.logged(dst_hbone_addr=f"{nodes.server.address}:6379")["src.identity"] == identity("client")
     nodes.mesh.policy("callers", principals("somebody-else"))
     nodes.apply()
     result = subprocess.run(nodes.client.command(*base, "get", "color"), capture_output=True, text=True, timeout=20)
