@@ -163,7 +163,11 @@ class Agent:
             self.space.command(*line) if self.space else line, env=environment, stdin=subprocess.DEVNULL,
             stdout=self._output, stderr=subprocess.STDOUT, preexec_fn=self._limits, cwd=self.mesh.directory)
         if ready:
-            self.wait_ready()
+            try:
+                self.wait_ready()
+            except BaseException:
+                self.stop()
+                raise
         return self
 
     def command_line(self):

@@ -9,6 +9,7 @@ import ctypes
 import os
 import secrets
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -21,6 +22,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.a
 REDIRECT = os.path.join(ROOT, "deploy", "ztunnel-lite", "redirect")
 CLONE_NEWNET = 0x40000000
 SUBNET, SUBNET6 = "10.77.0", "fd77:"
+_ending = threading.Event()
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -133,7 +135,7 @@ class Namespace:
     def close(self):
         for child in reversed(self.children):
             self.end(child)
-        subprocess.run(["ip", "netns", "del", self.name], capture_output=True)
+        _delete(self.name)
 
 
 class Lab:
@@ -141,10 +143,12 @@ class Lab:
 
     def __init__(self):
         require()
+        if _ending.is_set():
+            raise Failed("this process is ending")
+        self._all = []
         self.token = f"mesh-{os.getpid()}-{secrets.token_hex(2)}"
         self.nodes = {}
         self._next = 1
-        self._all = []
         try:
             self.link = self._namespace("link")
             self.link.run("ip", "link", "add", "bridge", "type", "bridge")
@@ -210,6 +214,26 @@ class Lab:
 
     def __exit__(self, *_):
         self.close()
+
+
+def close_all():
+    """For whoever has to end at once: no namespace of this process is left, and no other begins."""
+    _ending.set()
+    for _ in range(2):
+        names = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True).stdout.split()
+        for name in names:
+            if name.startswith(f"mesh-{os.getpid()}-"):
+                _delete(name)
+
+
+def _delete(name):
+    """Ends who is in a namespace of ours, who was started by us therefore, and takes it away."""
+    left = subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True).stdout.split()
+    for pid in left:
+        if int(pid) != os.getpid():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
+    subprocess.run(["ip", "netns", "del", name], capture_output=True)
 
 
 class Capture:
