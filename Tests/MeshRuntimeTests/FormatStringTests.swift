@@ -187,6 +187,27 @@ struct FormatStringTests {
         #expect(try text("%FILTER_STATE(s)% %FILTER_STATE(s:PLAIN)%", finished) == #""x" x"#)
     }
 
+    @Test
+    func `an address of the filter state has parts, and comes with the connection or the stream`()
+        throws
+    {
+        let finished = FinishedStream()
+        let address = FilterStateObject(
+            "10.0.0.1:80",
+            json: "",
+            address: .ip(IPAddress(ipv4: 0x0A00_0001), port: 80)
+        )
+        finished.stream.connection.filterState = ["a": address, "s": "connection's"]
+        #expect(try text("%FILTER_STATE(a)% %FILTER_STATE(a:PLAIN)%", finished) == "- 10.0.0.1:80")
+        #expect(
+            try text(
+                "%FILTER_STATE(a:FIELD:ip)% %FILTER_STATE(a:FIELD:port)% %FILTER_STATE(a:FIELD:x)%",
+                finished
+            ) == "10.0.0.1 80 -"
+        )
+        #expect(try text("%FILTER_STATE(s:PLAIN)%", finished) == "connection's")
+    }
+
     @Test func `gRPC statuses come from trailers, head, or the HTTP code`() throws {
         var finished = FinishedStream()
         finished.request.append(.contentType, "application/grpc+proto")

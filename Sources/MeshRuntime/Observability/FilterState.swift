@@ -5,7 +5,7 @@ import MeshNet
 package struct FilterStateObject: Hashable, Sendable, ExpressibleByStringLiteral {
     /// For policies, and for logs that ask for PLAIN.
     package let text: String
-    /// For logs that ask for TYPED; nil: the text.
+    /// For logs that ask for TYPED; nil: the text. Empty: there is no such form.
     package let json: String?
     /// Of objects that are one.
     package let address: SocketAddress?
@@ -45,7 +45,7 @@ package struct FilterStateObject: Hashable, Sendable, ExpressibleByStringLiteral
         self.init(
             config.kind == .address ? address?.description ?? text : text,
             // Envoy has no protobuf message of an address.
-            json: config.kind == .address ? "null" : nil,
+            json: config.kind == .address ? "" : nil,
             address: address,
             isReadOnly: config.isReadOnly,
             sharing: config.sharing

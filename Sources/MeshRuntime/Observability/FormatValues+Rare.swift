@@ -23,6 +23,7 @@ extension FormatValues {
             case .typed: break
             }
             if let json = value.json {
+                if json.isEmpty { return .absent }
                 buffer.append(String(json.prefix(lengthMax ?? .max)))
                 return .json
             }
