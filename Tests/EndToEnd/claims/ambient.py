@@ -114,8 +114,8 @@ def test_curl_reaches_a_service_by_name_address_and_virtual_address(claim):
     for agent, reporter in ((pair.near, "source"), (pair.far, "destination")):
         for name in ("opened", "closed"):
             metric = f"istio_tcp_connections_{name}_total"
-            assert wait_until(lambda: agent.metric(metric, reporter=reporter, **labels) == 3, 5), agent.metrics(metric)
-        assert wait_until(lambda: len(agent.access()) == 3, 5), agent.output()
+            assert wait_until(lambda: agent.metric(metric, reporter=reporter, **labels) == 3, 15), agent.metrics(metric)
+        assert wait_until(lambda: len(agent.access()) == 3, 15), agent.output()
         sent, received = (agent.metric(f"istio_tcp_{d}_bytes_total", reporter=reporter, **labels) for d in ("sent", "received"))
         lines = agent.access()
         total = [sum(int(l[k]) for l in lines) for k in ("bytes_sent", "bytes_recv")]
@@ -182,7 +182,7 @@ def test_each_direction_ends_by_itself(claim):
         sock.shutdown(socket.SHUT_WR)
         assert digest_of(sock) == digest(more)
     assert got == [digest(b"all I have")], got
-    assert wait_until(lambda: len(pair.near.access()) == 2 and len(pair.far.access()) == 2, 5)
+    assert wait_until(lambda: len(pair.near.access()) == 2 and len(pair.far.access()) == 2, 15)
     assert not pair.near.access(level="error") and not pair.far.access(level="error")
 
 
@@ -204,7 +204,7 @@ def test_a_reset_crosses_the_tunnel(claim):
     sock = pair.connect()
     assert sock.recv(4) == b"part"
     sock.sendall(b"x")
-    assert wait_until(lambda: pair.server.peers and len(pair.server.peers) == 2, 5)
+    assert wait_until(lambda: pair.server.peers and len(pair.server.peers) == 2, 15)
     time.sleep(0.1)
     ambient.reset(sock)
     assert wait_until(lambda: ends, 10) and ends == ["rst"], ends
@@ -239,7 +239,7 @@ def test_a_reset_behind_an_end_is_not_missed(claim):
     assert wait_until(writes, 10), "the client still waits"
     for agent in pair.mesh.agents:
         assert agent.logged(level="error")["error"], agent.name
-        assert wait_until(lambda: '"open": 0' in agent.get("/connections")[1], 5), agent.get("/connections")[1]
+        assert wait_until(lambda: '"open": 0' in agent.get("/connections")[1], 15), agent.get("/connections")[1]
 
 
 def test_two_hundred_connections_share_one_tunnel_connection(claim):
@@ -291,7 +291,7 @@ def test_an_edit_under_traffic_loses_no_byte(claim):
     for thread in threads:
         thread.join(30)
     assert not wrong, wrong
-    assert wait_until(lambda: can(lambda: pair.near.connect("240.1.1.19", 80)), 5), "the last edit is not in force"
+    assert wait_until(lambda: can(lambda: pair.near.connect("240.1.1.19", 80)), 15), "the last edit is not in force"
 
 
 def can(connect):
@@ -313,7 +313,7 @@ def test_a_killed_peer_is_a_reset_and_not_a_hang(claim):
     # Nobody takes HBONE there any more: that is an error soon, and the agent says which.
     began = time.monotonic()
     assert not can(pair.connect) and time.monotonic() - began < 8
-    assert wait_until(lambda: any("connection failed" in l["error"] for l in pair.near.access(level="error")), 5), pair.near.output()[-1500:]
+    assert wait_until(lambda: any("connection failed" in l["error"] for l in pair.near.access(level="error")), 15), pair.near.output()[-1500:]
     assert pair.near.metric("istio_tcp_connections_failed_total", response_flags="CONNECT") >= 1 or pair.near.metrics("istio_tcp_connections_failed") == [], pair.near.metrics("istio_tcp_connections_failed")
     pair.far.launch()
     assert pair.echoes(), "the peer is back, and is not used"

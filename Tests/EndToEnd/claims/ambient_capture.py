@@ -72,7 +72,7 @@ class Nodes:
     def apply(self):
         before = [agent.output().count("the mesh has changed") for agent in self.mesh.agents]
         self.mesh.write()
-        assert wait_until(lambda: all(a.output().count("the mesh has changed") > n for a, n in zip(self.mesh.agents, before)), 5)
+        assert wait_until(lambda: all(a.output().count("the mesh has changed") > n for a, n in zip(self.mesh.agents, before)), 15)
 
     def stop(self):
         self.mesh.stop()
@@ -168,7 +168,7 @@ def test_plaintext_from_outside_is_let_in_until_a_policy_wants_an_identity(claim
         assert ask(client, b"on") == b"on", mode
         assert refused(lambda: nodes.outside.connect(nodes.server.address, 8080)) == "rst", mode
         denied = nodes.far.metric("istio_tcp_connections_failed_total", response_flags="DENY", source_principal="unknown", connection_security_policy="unknown")
-        assert wait_until(lambda: nodes.far.access(level="error", direction="inbound"), 5) and denied >= 1, (mode, nodes.far.metrics("istio_tcp_connections_failed"))
+        assert wait_until(lambda: nodes.far.access(level="error", direction="inbound"), 15) and denied >= 1, (mode, nodes.far.metrics("istio_tcp_connections_failed"))
         assert any("default/strict" in l["error"] for l in nodes.far.access(level="error")), (mode, nodes.far.output()[-2000:])
         assert nodes.ask(nodes.client, nodes.vip, 80).endswith(b"hello"), mode
         nodes.stop()
@@ -271,13 +271,13 @@ def test_iperf_measures_through_the_mesh_both_ways(claim):
         raise Skipped("iperf3 is not installed; scripts/setup --ambient installs it")
     nodes = Nodes(claim)
     nodes.server.start("iperf3", "-s", "-B", nodes.server.address)
-    assert wait_until(lambda: nodes.server.accepts(nodes.server.address, 5201), 5)
+    assert wait_until(lambda: nodes.server.accepts(nodes.server.address, 5201), 15)
     for direction in ([], ["-R"]):
         report = json.loads(nodes.client.run("iperf3", "-c", nodes.server.address, "-n", "20M", "-P", "4", "-J", *direction, seconds=60))
         assert "error" not in report and report["end"]["sum_sent"]["bytes"] >= 20 * MIB, (direction, report.get("error"))
     # Four streams and a connection for control, each way. What is under way when iperf has seen enough it resets.
     for agent in nodes.mesh.agents:
-        assert wait_until(lambda: len(agent.access()) == 10, 5), (agent.name, len(agent.access()), agent.output()[-3000:])
+        assert wait_until(lambda: len(agent.access()) == 10, 15), (agent.name, len(agent.access()), agent.output()[-3000:])
 
 
 def test_connections_of_a_node_share_a_tunnel_connection(claim):
@@ -344,6 +344,6 @@ def test_a_policy_of_the_network_is_noticed(claim):
     began = time.monotonic()
     with nodes.client.connect(nodes.server.address, 8080) as late:
         assert ending(late, 15) == "rst" and time.monotonic() - began < 12, time.monotonic() - began
-    assert wait_until(lambda: "NetworkPolicy is blocking HBONE port 15008" in nodes.near.output(), 5), nodes.near.output()[-2000:]
+    assert wait_until(lambda: "NetworkPolicy is blocking HBONE port 15008" in nodes.near.output(), 15), nodes.near.output()[-2000:]
     nodes.server.run("nft", "delete", "table", "inet", "cut")
     assert wait_until(lambda: nodes.ask(nodes.client, nodes.server.address, 8080).endswith(b"hello"), 10)

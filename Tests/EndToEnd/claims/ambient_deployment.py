@@ -127,11 +127,11 @@ def test_rules_follow_the_mesh(claim):
         assert far.logged(direction="inbound")["src.identity"] == identity("client")
         # Not in the mesh yet: plaintext at the server, without an identity.
         assert ask(later.connect(server.address, 8080), b"!") == f"you are {later.address}; !".encode()
-        assert wait_until(lambda: len(far.access(direction="inbound")) == 2, 5) and "src.identity" not in far.access(direction="inbound")[1]
+        assert wait_until(lambda: len(far.access(direction="inbound")) == 2, 15) and "src.identity" not in far.access(direction="inbound")[1]
         mesh.workload("later", later.address, node="one")
         mesh.write()
         assert wait_until(lambda: later.address in rules(one), 10), rules(one)
-        assert wait_until(lambda: "3 workloads" in far.output() and "3 workloads" in near.output(), 5)
+        assert wait_until(lambda: "3 workloads" in far.output() and "3 workloads" in near.output(), 15)
         assert ask(later.connect(server.address, 8080), b"!") == f"you are {later.address}; !".encode()
         assert far.logged(**{"src_workload": "later", "src.identity": identity("later")})
         # What ends does not take the rules with it, and a bad file changes nothing.
@@ -172,6 +172,8 @@ def test_nothing_passes_while_the_agent_is_away(claim):
             assert ask(client.connect(server.address, 8080), b"!").endswith(b"!"), mode
             open_one = client.connect(server.address, 8080)
             open_one.sendall(b"!")
+            while not open_one.recv(100).endswith(b"!"):
+                pass
             for agent in agents:
                 served = len(app.peers)
                 agent.stop()

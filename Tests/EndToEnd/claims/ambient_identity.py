@@ -72,11 +72,11 @@ def test_certificates_from_a_directory_are_followed(claim):
     first = shown()
     claim.authority.issue("server", file=f"renewed-{os.path.basename(claim.directory)}")
     put(claim, f"renewed-{os.path.basename(claim.directory)}", place)
-    assert wait_until(lambda: shown() != first, 5), "the renewed certificate is not shown"
+    assert wait_until(lambda: shown() != first, 15), "the renewed certificate is not shown"
     second = shown()
     assert ask(live, b"still here") == b"still here", "a connection ended because of a renewal"
     put(claim, "intruder", place)
-    assert wait_until(lambda: "no new certificate" in pair.far.output(), 5), pair.far.output()[-1500:]
+    assert wait_until(lambda: "no new certificate" in pair.far.output(), 15), pair.far.output()[-1500:]
     assert shown() == second and pair.echoes()
 
 
@@ -95,7 +95,7 @@ def test_an_agent_without_a_certificate_is_not_ready_and_says_what_it_waits_for(
             return agent.http(agent.readiness, "/healthz/ready")
         except OSError:
             return None
-    assert wait_until(lambda: answer() and answer()[0] == 500 and "pending" in answer()[1], 5), answer()
+    assert wait_until(lambda: answer() and answer()[0] == 500 and "pending" in answer()[1], 15), answer()
     assert place in agent.output(), agent.output()[-1500:]
     shutil.move(place + ".later", place)
     assert wait_until(lambda: answer() == (200, "ready\n"), 20), (answer(), agent.output()[-1500:])
@@ -146,7 +146,7 @@ def test_the_mesh_may_be_yaml_in_a_variable_and_logs_json(claim):
         return [json.loads(line) for line in agent.output().splitlines() if line.startswith("{")]
     def access(agent):
         return [r for r in records(agent) if r.get("scope") == "access"]
-    assert wait_until(lambda: access(near) and access(far), 5), near.output()[-1500:]
+    assert wait_until(lambda: access(near) and access(far), 15), near.output()[-1500:]
     line = access(near)[0]
     assert line["level"] == "info" and line["message"] == "connection complete" and line["direction"] == "outbound", line
     assert line["src.identity"] == identity("client") and line["dst.service"] == "echo.default.svc.cluster.local", line

@@ -37,7 +37,7 @@ def test_what_a_hand_made_client_is_answered(claim):
     pair = Inbound(claim, policies=["callers"])
     pair.mesh.policy("callers", principals("client"))
     pair.mesh.write()
-    assert wait_until(lambda: "the mesh has changed" in pair.far.output(), 5)
+    assert wait_until(lambda: "the mesh has changed" in pair.far.output(), 15)
     peer = pair.peer(claim)
     assert peer.sock.sock.selected_alpn_protocol() == "h2" and peer.sock.sock.version() == "TLSv1.3"
     assert hbone.identity_of(peer.certificate) == [identity("server")], peer.certificate
@@ -136,7 +136,7 @@ def test_a_peer_of_another_identity_is_refused_with_both_views(claim):
         assert all(word in line["error"] for word in said), (name, line["line"])
         assert not server.tunnels, name
         failed = agent.metrics("istio_tcp_connections_failed_total")
-        assert wait_until(lambda: any(l["response_flags"] in ("TLS_FAILURE", "IDENTITY_ERROR") for _, l, _ in agent.metrics("istio_tcp_connections_failed_total")), 5), failed
+        assert wait_until(lambda: any(l["response_flags"] in ("TLS_FAILURE", "IDENTITY_ERROR") for _, l, _ in agent.metrics("istio_tcp_connections_failed_total")), 15), failed
         mesh.stop()
 
 
@@ -155,7 +155,7 @@ def test_a_client_without_a_good_certificate_comes_to_nothing(claim):
             pass
         if options:
             continue
-        assert wait_until(lambda: pair.far.output().count("handshake") or pair.far.access(level="error") or pair.far.access("connection failed"), 5), name
+        assert wait_until(lambda: pair.far.output().count("handshake") or pair.far.access(level="error") or pair.far.access("connection failed"), 15), name
     assert not pair.server.peers
     assert pair.echoes()
 
@@ -177,7 +177,7 @@ def test_revoked_clients_are_refused(claim):
         assert pair.peer(claim, "revoked").open(pair.target).answered(5) is None
     except OSError:
         pass
-    assert wait_until(lambda: pair.far.metric("istio_tcp_connections_failed_total", response_flags="CERT_REVOKED") >= 1, 5), pair.far.output()[-2000:]
+    assert wait_until(lambda: pair.far.metric("istio_tcp_connections_failed_total", response_flags="CERT_REVOKED") >= 1, 15), pair.far.output()[-2000:]
     assert pair.peer(claim).open(pair.target).answered() == "200"
 
 
@@ -269,7 +269,7 @@ def test_envoy_as_client_tunnels_into_our_workload(claim):
     pair = Inbound(claim, serve=serve, policies=["callers"])
     pair.mesh.policy("callers", principals("client"))
     pair.mesh.write()
-    assert wait_until(lambda: "the mesh has changed" in pair.far.output(), 5)
+    assert wait_until(lambda: "the mesh has changed" in pair.far.output(), 15)
     gateway = (pair.server_address, pair.mesh.hbone_port)
     port, proxy = envoy_client(claim, flavor, pair.target, gateway)
     with socket.create_connection(("127.0.0.1", port), timeout=30) as sock:

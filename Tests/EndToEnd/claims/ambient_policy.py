@@ -43,7 +43,7 @@ class Trio(Pair):
         """Publishes the file; returns once the server's agent has taken it."""
         before = self.far.output().count("the mesh has changed")
         self.mesh.write()
-        assert wait_until(lambda: self.far.output().count("the mesh has changed") > before, 5), self.far.output()[-1500:]
+        assert wait_until(lambda: self.far.output().count("the mesh has changed") > before, 15), self.far.output()[-1500:]
 
 
 def test_an_intruder_is_denied_and_everybody_says_why(claim):
@@ -60,7 +60,7 @@ def test_an_intruder_is_denied_and_everybody_says_why(claim):
     assert "allow policies exist, but none allowed" in far["error"], far["line"]
     assert "only-client" in far["error"], f"the line does not say which policy: {far['line']}"
     denied = {"reporter": "destination", "response_flags": "DENY", "source_principal": identity("intruder")}
-    assert wait_until(lambda: trio.far.metric("istio_tcp_connections_failed_total", **denied) == 1, 5), trio.far.metrics("istio_tcp_connections_f")
+    assert wait_until(lambda: trio.far.metric("istio_tcp_connections_failed_total", **denied) == 1, 15), trio.far.metrics("istio_tcp_connections_f")
     question = {"src": trio.intruder.address, "dst": f"{trio.server_address}:{trio.server.port}"}
     status, text = trio.far.get("/explain?" + "&".join(f"{k}={v}" for k, v in question.items()))
     assert status == 200 and "only-client" in text and "client" in text, (status, text)
@@ -81,7 +81,7 @@ def test_a_dry_run_denies_nobody_and_says_so(claim):
     trio.mesh.policy("perhaps", principals("intruder"), action="Deny", dry_run=True)
     trio.apply()
     assert ask(trio.intrude(), b"x") == b"x"
-    assert wait_until(lambda: "default/perhaps" in trio.far.output(), 5), trio.far.output()[-1500:]
+    assert wait_until(lambda: "default/perhaps" in trio.far.output(), 15), trio.far.output()[-1500:]
     assert not trio.far.access(level="error")
 
 
@@ -114,13 +114,13 @@ def test_a_bad_edit_keeps_the_last_good_mesh_and_says_where_it_is_bad(claim):
     ):
         edit(pair.mesh.path, bad)
         for agent in pair.mesh.agents:
-            assert wait_until(lambda: wanted in agent.output(), 5), (wanted, agent.output()[-1500:])
+            assert wait_until(lambda: wanted in agent.output(), 15), (wanted, agent.output()[-1500:])
             line = next(l for l in agent.output().splitlines() if wanted in l)
             assert "mesh.json:" in line and "error" in line, line
         assert pair.echoes(), "the last good mesh is gone"
     pair.mesh.workload("new", "10.9.9.9")
     pair.mesh.write()
-    assert all(wait_until(lambda: "3 workloads" in agent.output(), 5) for agent in pair.mesh.agents)
+    assert all(wait_until(lambda: "3 workloads" in agent.output(), 15) for agent in pair.mesh.agents)
     assert pair.echoes()
 
 
@@ -136,7 +136,7 @@ def test_strict_refuses_whoever_has_no_identity(claim):
     assert refusal(lambda: plaintext(pair)) in ("rst", "fin")
     pair.mesh.policy("strict", STRICT, action="Deny")
     pair.mesh.write()
-    assert wait_until(lambda: "the mesh has changed" in pair.far.output(), 5)
+    assert wait_until(lambda: "the mesh has changed" in pair.far.output(), 15)
     assert pair.echoes()
 
 
@@ -149,10 +149,10 @@ def test_the_unknown_is_reached_as_it_is_and_the_agent_itself_is_not(claim):
     line = pair.near.logged(**{"dst_addr": f"{outside.address}:{outside.port}"})
     assert "dst.hbone_addr" not in line and "src.identity" not in line, line["line"]
     metric = "istio_tcp_connections_closed_total"
-    assert wait_until(lambda: pair.near.metric(metric, connection_security_policy="unknown", destination_workload="unknown") == 1, 5), pair.near.metrics(metric)
+    assert wait_until(lambda: pair.near.metric(metric, connection_security_policy="unknown", destination_workload="unknown") == 1, 15), pair.near.metrics(metric)
     for address, port in (pair.near.outbound, pair.near.plaintext, pair.near.socks, (pair.client_address, pair.mesh.hbone_port)):
         assert refusal(lambda: pair.near.connect(address, port)) in (1, 2, 4, 5, "rst", "fin"), port
-    assert wait_until(lambda: len(pair.near.access("connection failed", error="attempted recursive call to ourselves")) + len(pair.near.access(error="attempted recursive call to ourselves")) >= 4, 5), pair.near.output()[-2000:]
+    assert wait_until(lambda: len(pair.near.access("connection failed", error="attempted recursive call to ourselves")) + len(pair.near.access(error="attempted recursive call to ourselves")) >= 4, 15), pair.near.output()[-2000:]
     assert pair.echoes()
 
 
@@ -160,11 +160,11 @@ def test_a_service_without_healthy_endpoints_is_an_error_that_names_it(claim):
     pair = Pair(claim)
     pair.mesh.workloads[1]["status"] = "Unhealthy"
     pair.mesh.write()
-    assert wait_until(lambda: not can(lambda: pair.near.connect(pair.vip, 80)), 5)
-    assert wait_until(lambda: f'error="no healthy upstream: {pair.vip}:80"' in pair.near.output(), 5), pair.near.output()[-1500:]
+    assert wait_until(lambda: not can(lambda: pair.near.connect(pair.vip, 80)), 15)
+    assert wait_until(lambda: f'error="no healthy upstream: {pair.vip}:80"' in pair.near.output(), 15), pair.near.output()[-1500:]
     pair.mesh.workloads[1]["status"] = "Healthy"
     pair.mesh.write()
-    assert wait_until(lambda: can(lambda: pair.near.connect(pair.vip, 80)), 5), "healthy again, and not used"
+    assert wait_until(lambda: can(lambda: pair.near.connect(pair.vip, 80)), 15), "healthy again, and not used"
 
 
 def test_the_dump_shows_what_is_in_force(claim):
@@ -176,7 +176,7 @@ def test_the_dump_shows_what_is_in_force(claim):
         dump = json.loads(text)
         names = {w.get("name") for w in dump["workloads"]}
         return status == 200 and {"client", "server"} <= names and any(p.get("name") == "callers" for p in dump["policies"]) and dump
-    dump = wait_until(shown, 5)
+    dump = wait_until(shown, 15)
     assert dump, pair.far.get("/config_dump")[1][:2000]
     text = json.dumps(dump)
     assert identity("server") in text and pair.vip in text, text[:3000]

@@ -106,9 +106,6 @@ class Mesh:
         self.agents.append(agent)
         return agent
 
-    def everywhere(self, condition, seconds=5):
-        return wait_until(lambda: all(condition(agent) for agent in self.agents), seconds)
-
     def stop(self):
         for agent in self.agents:
             agent.stop()
@@ -239,7 +236,7 @@ class Agent:
                     found.append(seen)
         return found
 
-    def logged(self, seconds=5, **fields):
+    def logged(self, seconds=15, **fields):
         """The first access-log line with these values, waiting for it."""
         found = wait_until(lambda: self.access(**fields), seconds)
         assert found, f"{self.name} has no access-log line with {fields}:\n{self.output()[-2500:]}"

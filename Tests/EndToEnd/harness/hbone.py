@@ -65,7 +65,9 @@ class TLSSocket:
                 select.select([self.sock], [], [], 0.5)
 
     def close(self):
-        self.sock.close()
+        # Not while the other thread reads: the next socket may get this one's number.
+        with self.lock:
+            self.sock.close()
 
 
 class Tunnel:

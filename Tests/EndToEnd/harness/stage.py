@@ -74,7 +74,7 @@ class Stage:
         """Publishes the mesh's file as it is now; returns once every agent has taken it."""
         before = {agent: agent.output().count("the mesh has changed") for agent in self.mesh.agents}
         self.mesh.write()
-        return wait_until(lambda: all(a.output().count("the mesh has changed") > n for a, n in before.items()), 5)
+        return wait_until(lambda: all(a.output().count("the mesh has changed") > n for a, n in before.items()), 15)
 
     def picture(self):
         members = ", ".join(f"{name} {address}" for name, address in self.addresses.items())
