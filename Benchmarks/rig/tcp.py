@@ -1,5 +1,6 @@
 """TCP ends without a protocol: what is sent comes back, or flows one way, or is a connection's only message."""
 
+import collections
 import ctypes
 import os
 import select
@@ -156,7 +157,7 @@ class Metronome:
     def __init__(self, loop, door, connections, rate, message):
         self.loop, self.rate, self.message = loop, rate, message
         self.idle = [self.Beat.enter(loop, door, message, self) for _ in range(connections)]
-        self.waiting, self.latencies, self.ticks = 0, [], 0
+        self.waiting, self.latencies, self.ticks = collections.deque(), [], 0
         self.sock = Timer()
 
     class Beat(PingPong):
@@ -170,6 +171,7 @@ class Metronome:
             if self.missing == len(self.message) and self.due is not None:
                 self.owner.latencies.append(time.perf_counter() - self.due)
                 self.owner.idle.append(self)
+                self.owner.play()
 
     def begin(self):
         """Connections are there and each has carried a message."""
@@ -180,10 +182,13 @@ class Metronome:
     def ready(self):
         for _ in range(self.sock.ticks()):
             self.ticks += 1
-            if not self.idle:
-                raise SystemExit("more messages are due than connections are idle")
+            self.waiting.append(self.began + self.ticks / self.rate)
+        self.play()
+
+    def play(self):
+        while self.waiting and self.idle:
             beat = self.idle.pop(0)
-            beat.due = self.began + self.ticks / self.rate
+            beat.due = self.waiting.popleft()
             beat.send(self.message)
 
 
