@@ -4,7 +4,6 @@ import glob
 import json
 import os
 import pwd
-import re
 import secrets
 import shutil
 import signal

@@ -8,7 +8,7 @@ import ssl
 import threading
 import time
 
-from claims.ambient import MIB, Pair, can, digest, digest_of, new_mesh, principals, tunnels_to
+from claims.ambient import MIB, Pair, digest, digest_of, new_mesh, principals
 from claims.ambient_policy import refusal
 from harness import ambient, hbone
 from harness.ambient import Server, ask, echo, ending, identity

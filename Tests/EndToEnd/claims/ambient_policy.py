@@ -2,7 +2,6 @@
 
 import json
 import socket
-import time
 
 from claims.ambient import Pair, can, principals
 from harness import ambient
