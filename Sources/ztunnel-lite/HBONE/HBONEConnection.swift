@@ -117,7 +117,6 @@ final class HBONEConnection: ConnectionDelegate, ClientCodecDelegate, TimerTarge
         }
         self.tls = tls
         identity = SPIFFEID(peerOf: tls)
-        connection.gathersOutput = true
         phase = .open
         codec = HTTP2ClientCodec(
             sink: connection,

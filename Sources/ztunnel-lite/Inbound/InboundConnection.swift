@@ -91,7 +91,6 @@ final class InboundConnection: ConnectionDelegate, ServerCodecDelegate, TimerTar
             return connection.close()
         }
         self.tls = tls
-        connection.gathersOutput = true
         identity = SPIFFEID(peerOf: tls)
         codec = HTTP2ServerCodec(
             sink: connection,
