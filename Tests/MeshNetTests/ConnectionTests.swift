@@ -28,29 +28,6 @@ struct ConnectionTests {
         }
     }
 
-    @Test func `a connection that gathers what it sends loses none of it, up to its end`() {
-        simulate(seeds: 8) { simulation in
-            simulation.network.conditions = { _, generator in .rough(using: &generator) }
-            let server = try RecordingServer(in: simulation) {
-                let delegate = echo()
-                delegate.onEstablished = { $0.gathersOutput = true }
-                return delegate
-            }
-            let peers = (0..<3).map { _ in
-                let sent = pattern(Int.random(in: 1...2000, using: &simulation.network.generator))
-                return ScriptedPeer(
-                    connectingTo: server.address,
-                    in: simulation,
-                    script: [.send(sent), .halfClose, .awaitBytes(sent.count), .awaitEnd, .close]
-                )
-            }
-            #expect(simulation.run(until: { peers.allSatisfy(\.isDone) }), "\(simulation.replay)")
-            simulation.run()
-            #expect(peers.allSatisfy { $0.ending == .finished }, "\(simulation.replay)")
-            #expect(simulation.network.openConnections == 0, "\(simulation.replay)")
-        }
-    }
-
     @Test func `a small message arrives whole however it is cut`() {
         simulate(seeds: 10) { simulation in
             simulation.network.conditions = { _, _ in .bytewise }

@@ -43,9 +43,6 @@ package final class Connection: ByteSink, ReadinessHandler, TimerTarget, Deferre
     /// Bytes of output at which the source is told to pause; half of it resumes.
     /// (envoy: per_connection_buffer_limit_bytes, 1 MiB)
     package var outputHighWatermark = 1 << 20
-    /// Several peers' bytes share it, as over HTTP/2: what is written waits for those that are about to
-    /// come, for as long as the loop has something to do (``EventLoop``).
-    package var gathersOutput = false
     /// How long a closing connection waits for the peer's FIN (envoy: delayed_close_timeout).
     package var lingerTimeout = Nanoseconds.seconds(1)
     /// How long a closing connection's peer may take nothing of what is still to be sent.

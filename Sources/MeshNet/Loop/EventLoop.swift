@@ -14,9 +14,7 @@ package protocol DeferredWork: AnyObject {
 /// happens to a connection happens here, on one thread, for the connection's whole life.
 ///
 /// One iteration, in this order: poll · letters · readiness · timers · deferred work · flush · burial.
-/// Flushing last means one `send` per connection and iteration, however often it was written to. A
-/// connection that gathers is flushed when a poll has brought nothing more, or after a few iterations: each
-/// of its sends costs a record of TLS, and here and at the peer a turn.
+/// Flushing last means one `send` per connection and iteration, however often it was written to.
 package final class EventLoop {
     package let system: any System
     package let mailbox: Mailbox
@@ -52,9 +50,6 @@ package final class EventLoop {
     private let ready: UnsafeMutableBufferPointer<ReadyEvent>
     private var dirty: [Connection] = []
     private var flushing: [Connection] = []
-    /// Written to, and waiting for more.
-    private var gathering: [Connection] = []
-    private var gatherRounds = 0
     private var deferred: [any DeferredWork] = []
     private var buried: [AnyObject] = []
     private var internals: InternalNetwork?
@@ -65,10 +60,6 @@ package final class EventLoop {
     /// Sockets of one loop; far above any descriptor limit. Reserved address space, not memory.
     private static let slotsMax: UInt32 = 1 << 22
     private static let eventsMax = 256
-    /// Iterations that a connection's output is put off at most.
-    private static let gatherRoundsMax = 3
-    /// From this size on it is worth a send of its own: a TLS record's worth.
-    private static let gatheredBytesMax = 16_384
 
     package init(system: any System) {
         self.system = system
@@ -109,7 +100,6 @@ package final class EventLoop {
         timers.advance(to: now) { target, kind in target.timerFired(kind) }
         runDeferred()
         flush()
-        if !gathering.isEmpty { gather(isIdle: count == 0) }
         buried.removeAll(keepingCapacity: true)
     }
 
@@ -122,9 +112,7 @@ package final class EventLoop {
 
     /// When this loop next has something to do by itself; for simulations, which jump to it.
     package var nextDeadline: Instant? { timers.nextDeadline }
-    package var hasWork: Bool {
-        !deferred.isEmpty || !dirty.isEmpty || !gathering.isEmpty || hasNews
-    }
+    package var hasWork: Bool { !deferred.isEmpty || !dirty.isEmpty || hasNews }
     /// Ends inside the process have something to hear.
     private var hasNews: Bool { internals?.hasNews ?? false }
 
@@ -143,25 +131,10 @@ package final class EventLoop {
         while !dirty.isEmpty || hasNews, rounds < 4 {
             internals?.deliver()
             swap(&dirty, &flushing)
-            for connection in flushing {
-                if connection.gathersOutput, connection.bufferedBytes < Self.gatheredBytesMax {
-                    gathering.append(connection)
-                } else {
-                    connection.flush()
-                }
-            }
+            for connection in flushing { connection.flush() }
             flushing.removeAll(keepingCapacity: true)
             rounds += 1
         }
-    }
-
-    /// Flushes what was put off, unless more may be about to come.
-    private func gather(isIdle: Bool) {
-        gatherRounds += 1
-        guard isIdle || gatherRounds > Self.gatherRoundsMax else { return }
-        gatherRounds = 0
-        for connection in gathering { connection.flush() }
-        gathering.removeAll(keepingCapacity: true)
     }
 
     // MARK: Registration

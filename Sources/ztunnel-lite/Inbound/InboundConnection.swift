@@ -16,7 +16,6 @@ final class InboundConnection: ConnectionDelegate, ServerCodecDelegate, TimerTar
     private(set) var tls: TLSConnectionInfo?
     private(set) var identity: SPIFFEID?
     private var expiryTimer = TimerID.none
-    private var tunnels = 0
 
     /// - Parameters:
     ///   - workload: whose address it came to; the handshake speaks for it.
