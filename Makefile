@@ -46,10 +46,10 @@ demo-ambient: release ## The same for an ambient mesh of ztunnel-lite: captured 
 	@scripts/setup --ambient && scripts/demo-ambient
 
 format: ## Formats the Swift sources.
-	swift format --configuration .swift-format --in-place --recursive Sources Tests Package.swift
+	swift format --configuration .swift-format --in-place --recursive Sources Tests Benchmarks Package.swift
 
 lint: ## Checks the format.
-	swift format lint --configuration .swift-format --strict --recursive Sources Tests Package.swift
+	swift format lint --configuration .swift-format --strict --recursive Sources Tests Benchmarks Package.swift
 
 check: lint unit ## What a commit has to pass.
 

@@ -27,6 +27,8 @@ let executable: [LinkerSetting] = [
         "-Xlinker", "--no-export-dynamic",
     ])
 ]
+// The harness uses Foundation and stays with the toolchain that built it: its runtime is the toolchain's.
+let tool: [LinkerSetting] = [.unsafeFlags(["-Xlinker", "--allow-multiple-definition"])]
 
 func module(
     _ name: String,
@@ -52,6 +54,12 @@ let package = Package(
     products: [
         .executable(name: "MeshProxy", targets: ["MeshProxyMain"]),
         .executable(name: "ztunnel-lite", targets: ["ZtunnelMain"]),
+        .executable(name: "mesh-bench", targets: ["MeshBenchMain"]),
+    ],
+    // Of the harness in Benchmarks/ only: Tests/HouseTests keeps them out of Sources/.
+    dependencies: [
+        .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     ],
     targets: [
         // C libraries: shims for macros and packed structs, nothing else.
@@ -98,6 +106,27 @@ let package = Package(
             linkerSettings: executable
         ),
 
+        // The harness: the ends of a measurement, and what is measured with them.
+        module(
+            "MeshLoad",
+            [
+                "CLinux", "MeshNet", "MeshHTTP",
+                .product(name: "Histogram", package: "hdrhistogram-swift"),
+            ],
+            path: "Benchmarks/Load"
+        ),
+        module("MeshBench", ["MeshLoad"], path: "Benchmarks/Bench"),
+        .executableTarget(
+            name: "MeshBenchMain",
+            dependencies: [
+                "MeshLoad", "MeshBench",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            path: "Benchmarks/Main",
+            swiftSettings: strict,
+            linkerSettings: tool
+        ),
+
         // Test support; no product links it.
         module("MeshSimulation", ["MeshNet", "MeshHTTP"]),
 
@@ -107,6 +136,8 @@ let package = Package(
         tests("MeshRuntimeTests", ["MeshRuntime", "MeshSimulation"]),
         tests("MeshProxyTests", ["MeshProxy", "MeshSimulation"]),
         tests("ZtunnelTests", ["Ztunnel", "MeshSimulation"]),
+        tests("MeshLoadTests", ["MeshLoad", "MeshSimulation"]),
+        tests("MeshBenchTests", ["MeshBench"]),
         tests("SimulationTests", ["MeshProxy", "MeshSimulation"]),
         tests("HouseTests", []),
     ],
