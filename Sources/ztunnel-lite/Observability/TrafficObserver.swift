@@ -94,14 +94,15 @@ package final class TrafficObserver {
 
     private func count(_ record: ConnectionRecord) {
         let peers = Peers(record)
-        let found = known[peers] ?? lookUp(record, peers)
+        var found = known[peers] ?? lookUp(record, peers)
         if found.isFolded { counts.addFolded() }
+        while !found.cells.open() {
+            let fresh = lookUp(record, peers)
+            // The same cells: the registry has seen the connection and kept them.
+            if fresh.cells === found.cells { break }
+            found = fresh
+        }
         record.cells = found.cells
-        if found.cells.open() { return }
-        let fresh = lookUp(record, peers)
-        record.cells = fresh.cells
-        // The same cells: the registry has seen the connection and kept them.
-        if fresh.cells !== found.cells { _ = fresh.cells.open() }
     }
 
     private func lookUp(_ record: ConnectionRecord, _ peers: Peers) -> Known {
