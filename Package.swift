@@ -119,7 +119,7 @@ let package = Package(
         .executableTarget(
             name: "MeshBenchMain",
             dependencies: [
-                "MeshLoad", "MeshBench",
+                "MeshLoad", "MeshBench", "MeshNet",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "Benchmarks/Main",
@@ -136,7 +136,7 @@ let package = Package(
         tests("MeshRuntimeTests", ["MeshRuntime", "MeshSimulation"]),
         tests("MeshProxyTests", ["MeshProxy", "MeshSimulation"]),
         tests("ZtunnelTests", ["Ztunnel", "MeshSimulation"]),
-        tests("MeshLoadTests", ["MeshLoad", "MeshSimulation"]),
+        tests("MeshLoadTests", ["MeshLoad", "MeshNet", "MeshHTTP", "MeshSimulation"]),
         tests("MeshBenchTests", ["MeshBench"]),
         tests("SimulationTests", ["MeshProxy", "MeshSimulation"]),
         tests("HouseTests", []),
