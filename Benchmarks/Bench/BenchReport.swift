@@ -13,6 +13,9 @@ package struct BenchReport: Codable, Sendable {
     package var machine: Machine
     package var peers: [PeerDescription]
     package var scenarios: [ScenarioReport]
+    /// What a reader has to know, a sentence each: peers that were not found, short windows, what this machine
+    /// cannot count.
+    package var notes: [String] = []
     /// Ctrl-C ended it early.
     package var isPartial: Bool
 
@@ -184,6 +187,8 @@ package enum FigureKind: String, Codable, CodingKeyRepresentable, Sendable, Case
     case cpuMicroseconds = "cpu_us"
     case cpuUserMicroseconds = "cpu_user_us"
     case cpuSystemMicroseconds = "cpu_system_us"
+    /// Share of their CPUs that they used at saturation, 0 to 1. Much below 1, something else was the limit.
+    case busyShare = "busy_share"
     case requestsPerSecond = "requests_per_s"
     case bytesPerSecond = "bytes_per_s"
     case systemCalls = "system_calls"
@@ -200,6 +205,8 @@ package enum FigureKind: String, Codable, CodingKeyRepresentable, Sendable, Case
     /// Beyond the direct path in the same repetition.
     case addedP50 = "added_p50_us"
     case addedP99 = "added_p99_us"
+    /// How late the generator itself was at the fixed rate: below this, a latency says nothing.
+    case latenessP99 = "lateness_p99_us"
     /// CPU at the fixed rate: everyone also pays for being woken.
     case cpuMicrosecondsAtRate = "cpu_us_at_rate"
     /// Memory.
