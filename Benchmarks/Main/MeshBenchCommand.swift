@@ -6,6 +6,6 @@ struct MeshBenchCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "mesh-bench",
         abstract: "Measures what a mesh hop costs, for MeshProxy and for real peers side by side.",
-        subcommands: []
+        subcommands: [UpstreamCommand.self, RelayCommand.self]
     )
 }
