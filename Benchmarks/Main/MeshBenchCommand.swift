@@ -6,6 +6,10 @@ struct MeshBenchCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "mesh-bench",
         abstract: "Measures what a mesh hop costs, for MeshProxy and for real peers side by side.",
-        subcommands: [UpstreamCommand.self, RelayCommand.self]
+        subcommands: [
+            UpstreamCommand.self,
+            RelayCommand.self,
+            ReportCommand.self,
+        ]
     )
 }
