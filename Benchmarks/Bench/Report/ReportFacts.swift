@@ -1,17 +1,13 @@
 /// What a report says of itself, for its readers: the same words on the terminal and on the page.
 extension BenchReport {
-    /// Everybody MeshProxy is divided by, in the order of the report; without references.
+    /// Everybody MeshProxy is divided by, in the order of the report; without references and variants.
     var comparedPeers: [String] {
-        let subjects = Set(scenarios.compactMap { $0.subject?.peer })
-        let named = peers.map(\.name)
-        let others = scenarios.flatMap { $0.results.map(\.peer) }.filter { !named.contains($0) }
+        let named =
+            peers.map(\.name) + scenarios.flatMap { $0.results.map { PeerName.base($0.peer) } }
         var seen = Set<String>()
-        return (named + others).filter { name in
-            !Peer.isReference(name) && seen.insert(name).inserted
-                && (!subjects.contains(name) || Peer.isOurs(name) && subjects.count > 1)
-                && scenarios.contains { scenario in
-                    scenario.leading.map { scenario.ratio($0, to: name) != nil } ?? false
-                }
+        return named.filter { name in
+            !PeerName.isReference(name) && seen.insert(name).inserted
+                && scenarios.contains { $0.leadingRatio(to: name) != nil }
         }
     }
 
@@ -37,7 +33,7 @@ extension BenchReport {
         }
         let failures = scenarios.flatMap { scenario in
             scenario.results.filter { $0.failure != nil }
-                .map { "\(Peer.title($0.peer)) in \(scenario.id)" }
+                .map { "\(PeerName.title($0.peer)) in \(scenario.id)" }
         }
         if !failures.isEmpty {
             let list = failures.joined(separator: ", ")
@@ -65,7 +61,10 @@ extension BenchReport.Machine {
             "proxies on \(Self.list(proxyCPUs)), generator and upstream on \(Self.list(loadCPUs))"
         return [
             ("machine", "\(processor), \(cpus) CPUs, \(memory) MiB, \(kind)"),
-            ("system", "Linux \(kernel), OpenSSL \(openSSL)"),
+            (
+                "system",
+                "Linux \(kernel), \(openSSL.hasPrefix("OpenSSL") ? openSSL : "OpenSSL " + openSSL)"
+            ),
             ("pinning", pinning),
             ("scheduling", scheduling),
         ]
@@ -95,7 +94,7 @@ extension ScenarioReport {
     var notes: [String] {
         ordered.flatMap { result -> [String] in
             var notes: [String] = []
-            let title = Peer.title(result.peer)
+            let title = PeerName.title(result.peer)
             if let failure = result.failure { notes.append("\(title) failed: \(failure)") }
             if !result.discarded.isEmpty {
                 let count = result.discarded.count

@@ -28,7 +28,7 @@ package enum ReportTable {
 
     private static func header(of report: BenchReport, width: Int) -> [String] {
         let versions = report.peers.filter { !$0.version.isEmpty }
-            .map { (Peer.title($0.name), $0.version) }
+            .map { (PeerName.title($0.name), $0.version) }
         let facts = report.machine.facts + [("command", report.command)] + versions
         let nameWidth = 2 + (facts.map(\.0.count).max() ?? 0)
         var lines = ["MeshBench, \(report.date)"]
@@ -69,12 +69,10 @@ package enum ReportTable {
             return (scenario, [name, FigureText(figure, kind: kind).median])
         }
         func part(_ peers: ArraySlice<String>) -> [String] {
-            let heading = ["At a glance", "MeshProxy"] + peers.map { "÷ " + Peer.title($0) }
+            let heading = ["At a glance", "MeshProxy"] + peers.map { "÷ " + PeerName.title($0) }
             let cells = rows.map { scenario, cells in
                 cells
-                    + peers.map { peer in
-                        scenario.leading.flatMap { scenario.ratio($0, to: peer)?.text } ?? "–"
-                    }
+                    + peers.map { scenario.leadingRatio(to: $0)?.text ?? "–" }
             }
             return grid([heading] + cells, leftColumns: 1)
         }
@@ -100,7 +98,7 @@ package enum ReportTable {
         let peers = scenario.ordered.filter { result in
             kinds.contains { result.figures[$0] != nil }
         }
-        let names = peers.map { Peer.title($0.peer) }
+        let names = peers.map { PeerName.title($0.peer) }
         let nameWidth = names.map(\.count).max() ?? 0
         var band: [[String]] = []
         func flush() {
@@ -148,9 +146,9 @@ package enum ReportTable {
         if ratios.contains(where: { $0 != nil }) {
             columns.append(right("÷", ratios))
         }
-        if kind == .cpuMicroseconds, let floor = scenario.figure(kind, of: Peer.floor) {
+        if kind == .cpuMicroseconds, let floor = scenario.figure(kind, of: PeerName.floor) {
             let above = peers.map { peer -> String? in
-                guard !Peer.isReference(peer.peer), let figure = peer.figures[kind] else {
+                guard !PeerName.isReference(peer.peer), let figure = peer.figures[kind] else {
                     return nil
                 }
                 return AboveFloor(figure, floor: floor)?.text
