@@ -20,13 +20,18 @@ package enum LoadTLS {
 
     /// The client's context; connections are `TLSSession(client:serverName:)` with ``LoadPlan/TLS/serverName``.
     ///
-    /// - Parameter alpn: most preferred first; empty offers nothing.
-    package static func client(_ tls: LoadPlan.TLS, alpn: [String]) throws(LoadError) -> TLSContext
-    {
+    /// - Parameters:
+    ///   - alpn: most preferred first; empty offers nothing.
+    ///   - sessions: how many are kept to be resumed, each once: as many as connections are made at once.
+    package static func client(
+        _ tls: LoadPlan.TLS,
+        alpn: [String],
+        sessions: Int = 1
+    ) throws(LoadError) -> TLSContext {
         var settings = TLSSettings(role: .client)
         settings.maxVersion = .tls13
         settings.alpn = alpn
-        settings.maxSessionKeys = tls.resumes ? 1 : 0
+        settings.maxSessionKeys = tls.resumes ? sessions : 0
         settings.validatesServerName = !tls.serverName.isEmpty
         settings.trust = try trust(tls.authorityFile)
         switch (tls.certificateFile, tls.keyFile) {

@@ -7,6 +7,7 @@ struct MeshBenchCommand: ParsableCommand {
         commandName: "mesh-bench",
         abstract: "Measures what a mesh hop costs, for MeshProxy and for real peers side by side.",
         subcommands: [
+            LoadCommand.self,
             UpstreamCommand.self,
             RelayCommand.self,
             ReportCommand.self,
