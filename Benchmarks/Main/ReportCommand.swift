@@ -6,11 +6,14 @@ import MeshBench
 struct ReportCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "report",
-        abstract: "Shows a report: as tables, as Markdown, as a page."
+        abstract: "Shows a report: as tables, or as a page."
     )
 
     @Argument(help: "What mesh-bench run wrote.")
     var file: String
+
+    @Option(help: ArgumentHelp("Writes the page there instead of the tables.", valueName: "html"))
+    var page: String?
 
     @Flag(help: "Every figure, not only the principal ones.")
     var all = false
@@ -26,6 +29,14 @@ struct ReportCommand: ParsableCommand {
 
     func run() throws {
         let report = try BenchReport(contentsOf: file)
-        print(ReportTable.text(of: report, width: width, all: all), terminator: "")
+        guard let page else {
+            print(ReportTable.text(of: report, width: width, all: all), terminator: "")
+            return
+        }
+        do {
+            try ReportPage.html(of: report).write(toFile: page, atomically: true, encoding: .utf8)
+        } catch {
+            throw ValidationError("write page: \(page): \(error.localizedDescription)")
+        }
     }
 }

@@ -5,8 +5,9 @@ extension BenchReport {
         let named =
             peers.map(\.name) + scenarios.flatMap { $0.results.map { PeerName.base($0.peer) } }
         var seen = Set<String>()
+        let main = scenarios.first.flatMap { $0.subject }.map { PeerName.base($0.peer) }
         return named.filter { name in
-            !PeerName.isReference(name) && seen.insert(name).inserted
+            !PeerName.isReference(name) && name != main && seen.insert(name).inserted
                 && scenarios.contains { $0.leadingRatio(to: name) != nil }
         }
     }
