@@ -41,7 +41,7 @@ import Testing
     func `each direction ends by itself`(seed: UInt64, isSecure: Bool) throws {
         let files = isSecure ? try LoadFiles() : nil
         let simulation = Simulation(seed: seed)
-        if !isSecure { simulation.network.conditions = { .rough(using: &$1) } }
+        simulation.network.conditions = { .rough(using: &$1) }
         let server = try ScriptedServer(
             in: simulation,
             port: 80,

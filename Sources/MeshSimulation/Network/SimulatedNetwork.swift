@@ -195,7 +195,8 @@ package final class SimulatedNetwork {
         guard endpoint.state == .established else { return .wouldBlock }
         let pipe = endpoint.outgoing
         let room = endpoint.conditions.sendBufferBytes - pipe.queuedBytes
-        if generator.chance(perMille: endpoint.conditions.wouldBlockPerMille) {
+        let isFickle = generator.chance(perMille: endpoint.conditions.wouldBlockPerMille)
+        if isFickle, room > 0 {
             schedule(.edge(descriptor), after: 1_000)
             return .wouldBlock
         }
