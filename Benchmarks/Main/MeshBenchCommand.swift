@@ -11,6 +11,7 @@ struct MeshBenchCommand: ParsableCommand {
             UpstreamCommand.self,
             RelayCommand.self,
             ReportCommand.self,
+            CapacityCommand.self,
         ]
     )
 }

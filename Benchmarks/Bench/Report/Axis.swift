@@ -74,14 +74,7 @@ struct Axis {
             let thousands = value / 1000
             return Number.text(thousands, decimals: thousands.rounded() == thousands ? 0 : 1) + "k"
         }
-        if value == value.rounded() { return Number.text(value, decimals: 0) }
-        var decimals = 1
-        while decimals < 6,
-            abs(value * pow(10, Double(decimals))).rounded() / pow(10, Double(decimals)) != value
-        {
-            decimals += 1
-        }
-        return Number.text(value, decimals: decimals)
+        return Number.plain(value)
     }
 }
 

@@ -18,6 +18,18 @@ package enum Number {
         return (value < 0 && !isZero ? "−" : "") + grouped(whole) + fraction
     }
 
+    /// As short as it can be said with three decimals: `20`, `1.5`, `0.95`. For what somebody has typed.
+    package static func plain(_ value: Double) -> String {
+        var decimals = 0
+        while decimals < 3,
+            abs(value - (value * pow(10, Double(decimals))).rounded() / pow(10, Double(decimals)))
+                > 1e-9
+        {
+            decimals += 1
+        }
+        return text(value, decimals: decimals)
+    }
+
     /// How many decimals three significant digits of `value` need.
     package static func decimals(for value: Double) -> Int {
         let magnitude = value.magnitude
