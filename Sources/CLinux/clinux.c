@@ -1,9 +1,11 @@
 #define _GNU_SOURCE
 #include "CLinux.h"
 
+#include <link.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -45,4 +47,35 @@ void clinux_heap(uint64_t *used, uint64_t *total) {
 
 void clinux_heap_trim(void) {
     malloc_trim(0);
+}
+
+static int drop_read_only(struct dl_phdr_info *object, size_t size, void *unused) {
+    (void)size;
+    (void)unused;
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    for (int at = 0; at < object->dlpi_phnum; at++) {
+        const ElfW(Phdr) *part = &object->dlpi_phdr[at];
+        if (part->p_type != PT_LOAD || (part->p_flags & PF_W)) continue;
+        uintptr_t start = (object->dlpi_addr + part->p_vaddr) & ~(page - 1);
+        madvise((void *)start, object->dlpi_addr + part->p_vaddr + part->p_filesz - start, MADV_DONTNEED);
+    }
+    return 0;
+}
+
+void clinux_program_drop_read_only(void) {
+    dl_iterate_phdr(drop_read_only, NULL);
+}
+
+int clinux_cpu_gcm_level(void) {
+#ifdef __x86_64__
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("bmi2") || !__builtin_cpu_supports("aes")
+        || !__builtin_cpu_supports("pclmul"))
+        return 0;
+    return __builtin_cpu_supports("vaes") && __builtin_cpu_supports("vpclmulqdq")
+            && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
+            && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")
+        ? 2 : 1;
+#else
+    return 0;
+#endif
 }

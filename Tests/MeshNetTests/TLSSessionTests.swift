@@ -1,6 +1,7 @@
-import MeshNet
 import MeshSimulation
 import Testing
+
+@testable import MeshNet
 
 /// A client and a server session joined by byte queues.
 final class TLSPair {
@@ -61,6 +62,16 @@ final class TLSPair {
     func serverSends(_ bytes: [UInt8]) -> Bool {
         bytes.withUnsafeBytes { server.send($0, output: &toClient) }
     }
+
+    /// Changes a byte on its way to the server.
+    func tamper(at index: Int) {
+        var bytes = Array(toServer.bytes)
+        bytes[index] ^= 1
+        toServer.clear()
+        bytes.withUnsafeBytes { toServer.append($0) }
+    }
+
+    func clientRenewsKey() { client.records?.renewKey(into: &toServer) }
 
     func clientShutdown() { client.shutdown(output: &toServer) }
 

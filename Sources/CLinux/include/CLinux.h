@@ -44,4 +44,12 @@ void clinux_heap(uint64_t *used, uint64_t *total);
 /// Gives pages of the C heap without anything in use back to the kernel.
 void clinux_heap_trim(void);
 
+/// Unmaps the pages of the program and its libraries that are as in their files. Whatever is used again
+/// comes back from the page cache.
+void clinux_program_drop_read_only(void);
+
+/// Which of the AES-GCM implementations that are worth loading this processor can run: 2 vector AES on
+/// 512 bits, 1 AVX2 with AES-NI, 0 none.
+int clinux_cpu_gcm_level(void);
+
 #endif

@@ -5,6 +5,7 @@
 #include <openssl/bio.h>
 #include <openssl/core_names.h>
 #include <openssl/err.h>
+#include <openssl/hmac.h>
 #include <openssl/pem.h>
 #include <openssl/pkcs12.h>
 #include <openssl/rand.h>
@@ -71,6 +72,12 @@ static inline const char *copenssl_group_name(SSL *ssl) {
 
 static inline int copenssl_peer_signature_hash(SSL *ssl, int *nid) {
     return (int)SSL_get_peer_signature_nid(ssl, nid);
+}
+
+/// Puts a reason of libssl's into the error queue, as libssl itself would.
+static inline void copenssl_raise(int reason) {
+    ERR_new();
+    ERR_set_error(ERR_LIB_SSL, reason, NULL);
 }
 
 // Names.

@@ -23,6 +23,8 @@ package final class TLSContext: @unchecked Sendable {
     let verifiesChains: Bool
     let hasRevocationLists: Bool
     let validatesServerName: Bool
+    /// Whether ``TLSRecords`` protects what follows a handshake.
+    let protectsRecords: Bool
     let requiresALPN: Bool
     let versionsText: String
     let ciphersText: String
@@ -51,6 +53,7 @@ package final class TLSContext: @unchecked Sendable {
         requiresALPN = settings.requiresALPN
         hasRevocationLists = builder.hasRevocationLists
         validatesServerName = settings.validatesServerName
+        protectsRecords = settings.protectsRecords
         versionsText = builder.versionsText
         ciphersText = builder.suitesText
         curvesText = builder.curvesText
@@ -136,6 +139,12 @@ package final class TLSContext: @unchecked Sendable {
             )
             sessionContextID.withUnsafeBufferPointer {
                 _ = SSL_CTX_set_session_id_context(context, $0.baseAddress, UInt32($0.count))
+            }
+            if protectsRecords {
+                SSL_CTX_set_keylog_callback(context) { ssl, line in
+                    guard let line, let session = TLSSession.of(ssl) else { return }
+                    session.learn(keyLogLine: String(cString: line))
+                }
             }
             switch settings.role {
             case .client: installClientCallbacks(context)

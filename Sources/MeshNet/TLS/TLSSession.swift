@@ -1,12 +1,27 @@
 import COpenSSL
 
 /// One TLS connection's state machine. Knows bytes, not sockets.
+///
+/// OpenSSL shakes hands. Behind a TLS 1.3 handshake the records are protected by ``TLSRecords``, and OpenSSL's
+/// connection goes with the first application data, as TLSSession+Records.swift tells; TLS 1.2 stays with OpenSSL
+/// (docs/decisions/0009-tls-records.md).
 package final class TLSSession: SecureTransport {
-    private let ssl: OpaquePointer
-    private let window: UnsafeMutablePointer<TLSWindow>
+    /// OpenSSL's connection; nil once nobody needs it any more.
+    private(set) var ssl: OpaquePointer?
+    let window: UnsafeMutablePointer<TLSWindow>
     private let context: TLSContext
-    private var status = TLSStatus.handshaking
-    private var sentClose = false
+    let isServer: Bool
+    var status = TLSStatus.handshaking
+    private(set) var hasSentClose = false
+
+    /// The traffic secrets that the handshake made, until ``records`` has them.
+    private var secrets: (client: [UInt8], server: [UInt8]) = ([], [])
+    /// Nil before the handshake's end, and where records stay with OpenSSL.
+    private(set) var records: TLSRecords?
+    /// Application data has come (or what else OpenSSL was not shown): it has nothing more to say.
+    var hasReceivedData = false
+    /// Records without effect since the last application data.
+    var idleRecords = 0
 
     /// Why it failed; both sides' view.
     package private(set) var failure: TLSFailure?
@@ -31,6 +46,7 @@ package final class TLSSession: SecureTransport {
         self.context = context
         nameOverride = nil
         serverName = ""
+        isServer = true
         (ssl, window) = Self.make(context)
         SSL_set_accept_state(ssl)
         finishInit()
@@ -47,6 +63,7 @@ package final class TLSSession: SecureTransport {
         usualALPN: [String] = []
     ) {
         self.context = context
+        isServer = false
         self.serverName = serverName ?? ""
         if let identities {
             nameOverride = .uris(identities)
@@ -73,11 +90,26 @@ package final class TLSSession: SecureTransport {
     }
 
     deinit {
+        freeOpenSSL()
+        window.deallocate()
+        wipeSecrets()
+    }
+
+    private func freeOpenSSL() {
+        guard let ssl else { return }
         // Without a close in both directions OpenSSL takes the session for broken and will not
         // resume it. A failed one must indeed not be resumed.
         if failure == nil { SSL_set_shutdown(ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN) }
         SSL_free(ssl)
-        window.deallocate()
+        self.ssl = nil
+    }
+
+    /// Lets go of OpenSSL's connection once the records do without. Not within the call that brought the first
+    /// data: whoever hears of the handshake still asks for what it agreed on.
+    func partFromOpenSSL() {
+        guard hasReceivedData, ssl != nil else { return }
+        if finishedInfo == nil { finishedInfo = makeInfo() }
+        freeOpenSSL()
     }
 
     private static func make(
@@ -114,7 +146,7 @@ package final class TLSSession: SecureTransport {
 
     /// Client: emits the ClientHello. Server: nothing.
     package func start(output: inout ByteBuffer) {
-        guard SSL_is_server(ssl) == 0 else { return }
+        guard !isServer else { return }
         withUnsafeMutablePointer(to: &output) {
             window.pointee.output = $0
             handshake()
@@ -130,21 +162,33 @@ package final class TLSSession: SecureTransport {
         output: inout ByteBuffer
     ) -> TLSStatus {
         guard status == .handshaking || status == .established else { return status }
-        withUnsafeMutablePointer(to: &output) {
-            window.pointee.input = ciphertext
-            window.pointee.output = $0
-            if status == .handshaking { handshake() }
-            if status == .established { read(&plaintext) }
-            window.pointee.input = Bytes(start: nil, count: 0)
-            window.pointee.output = nil
+        var rest = ciphertext
+        if records == nil {
+            withUnsafeMutablePointer(to: &output) {
+                window.pointee.input = ciphertext
+                window.pointee.output = $0
+                if status == .handshaking { handshake() }
+                if status == .established, records == nil { read(&plaintext) }
+                rest = window.pointee.input
+                window.pointee.input = Bytes(start: nil, count: 0)
+                window.pointee.output = nil
+            }
+        } else {
+            partFromOpenSSL()
         }
+        if let records { receive(rest, records, plaintext: &plaintext, output: &output) }
         return status
     }
 
     /// Encrypts `plaintext`. False: failed; otherwise all bytes were taken. Call only when
     /// established.
     package func send(_ plaintext: Bytes, output: inout ByteBuffer) -> Bool {
-        guard status == .established || status == .peerClosed, !sentClose else { return false }
+        guard status == .established || status == .peerClosed, !hasSentClose else { return false }
+        if let records {
+            partFromOpenSSL()
+            records.seal(plaintext, type: TLSRecords.Content.applicationData, into: &output)
+            return true
+        }
         guard var cursor = plaintext.baseAddress else { return true }
         return withUnsafeMutablePointer(to: &output) {
             window.pointee.output = $0
@@ -165,8 +209,9 @@ package final class TLSSession: SecureTransport {
 
     /// Appends close_notify, once. A peer that is still handshaking gets nothing.
     package func shutdown(output: inout ByteBuffer) {
-        guard status == .established || status == .peerClosed, !sentClose else { return }
-        sentClose = true
+        guard status == .established || status == .peerClosed, !hasSentClose else { return }
+        hasSentClose = true
+        if let records { return sendAlert(0, isFatal: false, records, into: &output) }
         withUnsafeMutablePointer(to: &output) {
             window.pointee.output = $0
             // 0 means sent, and the peer's close still to come.
@@ -184,21 +229,22 @@ package final class TLSSession: SecureTransport {
     }
 
     /// Protocol agreed by ALPN, or empty. Valid until the next call.
-    package var alpn: Bytes {
+    private var alpn: Bytes {
         var data: UnsafePointer<UInt8>?
         var length: UInt32 = 0
         SSL_get0_alpn_selected(ssl, &data, &length)
         return Bytes(start: data, count: Int(length))
     }
 
-    /// The key agreement group of the handshake under BoringSSL's name, e.g. `P-256`.
+    /// The key agreement group of the handshake under BoringSSL's name, e.g. `P-256`. To be asked for before
+    /// data has passed.
     package var group: String? {
-        guard let name = copenssl_group_name(ssl) else { return nil }
+        guard let ssl, let name = copenssl_group_name(ssl) else { return nil }
         return TLSNames.group(String(cString: name))
     }
 
-    /// The algorithm of the peer's (a server: our own) signature, by its RFC 8446 name.
-    package var signatureAlgorithm: String? { TLSNames.signature(ssl) }
+    /// The algorithm of the peer's (a server: our own) signature, by its RFC 8446 name. Likewise.
+    package var signatureAlgorithm: String? { ssl.flatMap { TLSNames.signature($0) } }
 
     /// The stream ended: before the handshake's end that is a failure. Returns the status.
     package func inputEnded() -> TLSStatus {
@@ -217,6 +263,7 @@ package final class TLSSession: SecureTransport {
 
     private func handshake() {
         ERR_clear_error()
+        let sentBefore = window.pointee.output?.pointee.count ?? 0
         let result = SSL_do_handshake(ssl)
         if result == 1 {
             if context.requiresALPN, alpn.count == 0 {
@@ -225,6 +272,7 @@ package final class TLSSession: SecureTransport {
             }
             status = .established
             if SSL_session_reused(ssl) == 1 { adoptResumedPeer() }
+            takeOver(ticketsFrom: sentBefore)
             return
         }
         switch SSL_get_error(ssl, result) {
@@ -233,7 +281,40 @@ package final class TLSSession: SecureTransport {
         }
     }
 
-    private func read(_ plaintext: inout ByteBuffer) {
+    /// From here on the records are ours, where the connection is one that ``TLSRecords`` knows.
+    ///
+    /// - Parameter ticketsFrom: where in the output begins what the handshake's last step said: a server has
+    ///   sent its tickets under the keys that go on.
+    private func takeOver(ticketsFrom start: Int) {
+        defer { wipeSecrets() }
+        guard let ssl, context.protectsRecords, let suite = TLSTrafficSecret.Suite(ssl),
+            !secrets.client.isEmpty, !secrets.server.isEmpty
+        else { return }
+        var sent: UInt64 = 0
+        if isServer, let output = window.pointee.output {
+            sent = TLSRecords.count(Bytes(rebasing: output.pointee.bytes[start...]))
+        }
+        let client = TLSTrafficSecret(suite, secrets.client)
+        let server = TLSTrafficSecret(suite, secrets.server)
+        records = TLSRecords(
+            reading: TLSRecordKey(isServer ? client : server, sequence: 0, isForSending: false),
+            writing: TLSRecordKey(isServer ? server : client, sequence: sent, isForSending: true)
+        )
+    }
+
+    /// OpenSSL tells of a secret; see ``TLSContext``.
+    func learn(keyLogLine line: String) {
+        guard let known = TLSTrafficSecret.parse(keyLogLine: line) else { return }
+        if known.isServers { secrets.server = known.secret } else { secrets.client = known.secret }
+    }
+
+    private func wipeSecrets() {
+        secrets.client.withUnsafeMutableBytes { OPENSSL_cleanse($0.baseAddress, $0.count) }
+        secrets.server.withUnsafeMutableBytes { OPENSSL_cleanse($0.baseAddress, $0.count) }
+        secrets = ([], [])
+    }
+
+    func read(_ plaintext: inout ByteBuffer) {
         while true {
             // Plaintext is shorter than its ciphertext; what a record began earlier can add is read
             // by the next turn.
@@ -261,26 +342,27 @@ package final class TLSSession: SecureTransport {
         }
     }
 
-    private func fail(during stage: TLSFailure.Stage) {
+    func fail(during stage: TLSFailure.Stage) {
         status = .failed
         failure = TLSErrorQueue.take(
             stage: stage,
             verifyFailure: verifyFailure,
             context: context,
-            isServer: SSL_is_server(ssl) == 1
+            isServer: isServer
         )
     }
 
     /// A resumed handshake carries no certificates: the session's take their place. They were
     /// verified by this very context, or the session would not have been accepted.
     private func adoptResumedPeer() {
-        guard let certificate = SSL_get0_peer_certificate(ssl) else { return }
+        guard let ssl, let certificate = SSL_get0_peer_certificate(ssl) else { return }
         peer = context.peers.resumed(certificate)
         isPeerVerified =
             context.verifiesChains && SSL_get_verify_result(ssl) == Int(X509_V_OK)
     }
 
-    private func makeInfo() -> TLSConnectionInfo {
+    private func makeInfo() -> TLSConnectionInfo? {
+        guard let ssl else { return nil }
         if peer == nil, let certificate = SSL_get0_peer_certificate(ssl) {
             peer = context.peers.info(leaf: certificate, chain: [certificate])
         }

@@ -30,6 +30,8 @@ package struct TLSSettings: Sendable {
     package var signatureAlgorithms: [String] = []
     package var certificates: [TLSCertificateSource] = []
     package var trust: TLSTrust?
+    /// Protects the records of TLS 1.3 ourselves once OpenSSL has shaken hands, where the cipher is known.
+    package var protectsRecords = true
     /// Most preferred first. A server picks by its own order; without overlap no protocol is agreed.
     package var alpn: [String] = []
     /// Whether a handshake without a common protocol fails.
@@ -70,7 +72,7 @@ package struct TLSSettings: Sendable {
                 + "\(signatureAlgorithms) \(alpn) \(requiresALPN) \(requireClientCertificate) "
                 + "\(preferClientCiphers) \(fullScanOnNameMismatch) \(issuesTickets) "
                 + "\(keepsSessions) \(sessionSeconds ?? -1) \(sessionScope) \(maxSessionKeys) "
-                + "\(validatesServerName)"
+                + "\(validatesServerName) \(protectsRecords)"
         )
         for certificate in certificates {
             digest.update(field: "certificate \(certificate.path)")

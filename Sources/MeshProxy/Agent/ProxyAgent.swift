@@ -115,6 +115,7 @@ package final class ProxyAgent: TimerTarget {
             now: loop.system.wallClock()
         )
         log.info(.main, "all listeners are started: \(listening.count)")
+        ProgramMemory.giveBackStart()
     }
 
     /// One socket per listener address and worker (SO_REUSEPORT), so that the kernel spreads connections.
@@ -190,6 +191,7 @@ package final class ProxyAgent: TimerTarget {
                     plan.workers.joined(index, loop.mailbox)
                     let worker = Worker(index: index, loop: loop, plan: plan)
                     try worker.listen(on: sockets)
+                    ProgramMemory.giveBackStart()
                     loop.run()
                     worker.accessLogs.flush()
                 } catch {

@@ -92,6 +92,7 @@ package final class ZtunnelAgent: TimerTarget {
             log.info(.main, "listening: \(purpose) at \(address)")
         }
         readiness.done(.mesh)
+        ProgramMemory.giveBackStart()
     }
 
     private func startIdentities() throws(ZtunnelError) {
@@ -183,6 +184,7 @@ package final class ZtunnelAgent: TimerTarget {
                     )
                     _ = worker.apply(state)
                     try worker.listen(on: sockets)
+                    ProgramMemory.giveBackStart()
                     loop.run()
                     traffic.flush()
                 } catch {
