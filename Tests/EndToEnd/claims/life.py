@@ -213,7 +213,7 @@ def test_drained_listeners_accept_nobody(claim):
             return False
         except OSError:
             return True
-    assert wait_until(refused, 3), "the listener still accepts"
+    assert wait_until(refused, 10), "the listener still accepts"
     assert proxy.get("/ready")[0] in (200, 503)
 
 
