@@ -128,20 +128,12 @@ struct CostPlots {
     /// Start memory where it is worth a plot of its own, and memory of what stands idle.
     func memory() -> [String] {
         var result: [String] = []
-        var shown: [Double] = []
+        let starts = report.scenariosOfStart
         for scenario in report.scenarios {
             let plots = ScenarioPlots(scenario: scenario, colours: colours)
-            if let start = scenario.subject?.figures[.startResidentMiB]?.median {
-                // The same program with much the same file is one plot.
-                if !shown.contains(where: { abs($0 - start) < 0.15 * max($0, start) }) {
-                    shown.append(start)
-                    result.append(
-                        plots.bars(
-                            .startResidentMiB,
-                            title: "Resident at start: \(scenario.title)"
-                        )
-                    )
-                }
+            if starts.contains(scenario.id) {
+                let title = "Resident at start: \(scenario.title)"
+                result.append(plots.bars(.startResidentMiB, title: title))
             }
             for kind in [FigureKind.connectionKiB, .streamKiB] {
                 let title = "\(kind.title(per: scenario.unit)): \(scenario.title)"

@@ -95,12 +95,13 @@ enum PageParts {
     /// A ratio with the colour of its verdict.
     static func ratioCell(_ ratio: Ratio?, isGain: Bool) -> String {
         guard let ratio else { return "<td></td>" }
-        let verdict: String
-        switch ratio.certainty {
-        case .tie, .single: verdict = "tie"
-        case .clear: verdict = (ratio.value < 1) != isGain ? "better" : "worse"
-        }
-        return "<td class=\"\(verdict)\">\(ratio.text)</td>"
+        return "<td class=\"\(verdict(ratio, isGain: isGain))\">\(ratio.text)</td>"
+    }
+
+    /// Class of a ratio's cell.
+    static func verdict(_ ratio: Ratio?, isGain: Bool) -> String {
+        guard let ratio, ratio.certainty == .clear else { return "tie" }
+        return (ratio.value < 1) != isGain ? "better" : "worse"
     }
 
     /// Every figure of a scenario, peers side by side.

@@ -84,6 +84,7 @@ enum PageStyle {
         .glance th small,.figures td small{display:block}
         .glance th,.glance td{padding:4px 8px}
         small{color:var(--muted);font-weight:400;font-size:.88em}
+        tr.group th{font-weight:650;text-align:left;padding-top:16px}
         td.better{background:var(--better);color:var(--better-ink)}
         td.worse{background:var(--worse);color:var(--worse-ink)}
         td.tie{color:var(--muted)}

@@ -12,6 +12,18 @@ extension BenchReport {
         }
     }
 
+    /// Scenarios whose memory at start is worth saying: the same program with much the same file is said once.
+    var scenariosOfStart: [String] {
+        var shown: [Double] = []
+        return scenarios.filter { scenario in
+            guard let start = scenario.subject?.figures[.startResidentMiB]?.median,
+                !shown.contains(where: { abs($0 - start) < 0.15 * max($0, start) })
+            else { return false }
+            shown.append(start)
+            return true
+        }.map(\.id)
+    }
+
     /// What this run cannot tell, beyond what no run on one machine can.
     package var reservations: [String] {
         var result = notes

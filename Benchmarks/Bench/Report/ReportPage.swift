@@ -1,7 +1,8 @@
 /// A report as one page of HTML that opens from disk: drawings inline, nothing loaded from anywhere. The page is
 /// well-formed XML too.
 package enum ReportPage {
-    package static func html(of report: BenchReport) -> String {
+    /// - Parameter before: of the same machine, to be compared with.
+    package static func html(of report: BenchReport, against before: BenchReport? = nil) -> String {
         let colours = PeerColour(report)
         let costs = CostPlots(report: report, colours: colours)
         var sections = [header(report)]
@@ -14,6 +15,7 @@ package enum ReportPage {
                 PageParts.glance(report, colours: colours)
             )
         )
+        if let before { sections.append(difference(before, report)) }
         sections.append(
             section(
                 "floor",
@@ -61,6 +63,38 @@ package enum ReportPage {
             \(PageParts.list(report.notes, class: "notes"))</header>
 
             """
+    }
+
+    private static func difference(_ before: BenchReport, _ after: BenchReport) -> String {
+        let difference = ReportDifference(before: before, after: after)
+        let heads = ["figure"] + ReportDifference.Row.headings.dropFirst()
+        let rows = difference.groups.flatMap { scenario, peer -> [String] in
+            let title = after.scenarios.first { $0.id == scenario }?.title ?? scenario
+            let name = HTML.escape("\(title), \(PeerName.title(peer))")
+            let head = "<tr class=\"group\"><th scope=\"rowgroup\" colspan=\"6\">\(name)</th></tr>"
+            let own = difference.rows.filter { $0.scenario == scenario && $0.peer == peer }
+            return [head] + own.map(differenceRow)
+        }
+        return section(
+            "difference",
+            "Before and after",
+            "Before is the run of \(before.date). " + ReportDifference.legend,
+            PageParts.list(difference.reservations, class: "notes")
+                + PageParts.table(
+                    heads.map { "<th scope=\"col\">\($0)</th>" },
+                    rows,
+                    class: "difference"
+                )
+        )
+    }
+
+    private static func differenceRow(_ row: ReportDifference.Row) -> String {
+        let verdict = PageParts.verdict(row.change, isGain: row.kind.isGain)
+        let cells = row.cells.map(HTML.escape)
+        let values = cells.dropFirst().enumerated().map { index, cell in
+            "<td\(index == 2 ? " class=\"\(verdict)\"" : "")>\(cell)</td>"
+        }
+        return "<tr><th scope=\"row\">\(cells[0])</th>\(values.joined())</tr>"
     }
 
     private static func index(_ report: BenchReport) -> String {
