@@ -115,7 +115,8 @@ let package = Package(
             ],
             path: "Benchmarks/Load"
         ),
-        module("MeshBench", ["MeshLoad"], path: "Benchmarks/Bench"),
+        .target(name: "CBench", path: "Benchmarks/CBench"),
+        module("MeshBench", ["MeshLoad", "CLinux", "CBench"], path: "Benchmarks/Bench"),
         .executableTarget(
             name: "MeshBenchMain",
             dependencies: [

@@ -7,11 +7,15 @@ struct MeshBenchCommand: ParsableCommand {
         commandName: "mesh-bench",
         abstract: "Measures what a mesh hop costs, for MeshProxy and for real peers side by side.",
         subcommands: [
+            RunCommand.self,
+            ScenariosCommand.self,
+            PeersCommand.self,
+            ReportCommand.self,
+            CapacityCommand.self,
             LoadCommand.self,
             UpstreamCommand.self,
             RelayCommand.self,
-            ReportCommand.self,
-            CapacityCommand.self,
+            SpinCommand.self,
         ]
     )
 }

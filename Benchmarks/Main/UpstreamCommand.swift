@@ -19,6 +19,9 @@ struct UpstreamCommand: ParsableCommand {
             """
     )
 
+    @Option(help: "Address of all listeners.")
+    var address = "127.0.0.1"
+
     @Option(help: "Length of the answer to a plain request.")
     var responseBytes = 1024
 
@@ -36,15 +39,28 @@ struct UpstreamCommand: ParsableCommand {
             throw ValidationError("--response-bytes is 0 to 67108864 (64 MiB)")
         }
         _ = try files()
+        _ = try host()
     }
 
     func run() throws {
         OpenFiles.raiseLimit()
         let loop = EventLoop(system: try LinuxSystem())
-        let upstream = try Upstream(loop: loop, responseBytes: responseBytes, tls: files())
+        let upstream = try Upstream(
+            loop: loop,
+            host: try host(),
+            responseBytes: responseBytes,
+            tls: files()
+        )
         try ReadyLine.write(upstream.addresses)
         let watch = ParentWatch(loop: loop)
         withExtendedLifetime((upstream, watch)) { loop.run() }
+    }
+
+    private func host() throws -> IPAddress {
+        guard let host = IPAddress(address) else {
+            throw ValidationError("--address: \(address) is no IP address")
+        }
+        return host
     }
 
     private func files() throws -> LoadTLS.ServerFiles? {
