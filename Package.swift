@@ -138,7 +138,7 @@ let package = Package(
         tests("MeshProxyTests", ["MeshProxy", "MeshSimulation"]),
         tests("ZtunnelTests", ["Ztunnel", "MeshSimulation"]),
         tests("MeshLoadTests", ["MeshLoad", "MeshNet", "MeshHTTP", "MeshSimulation"]),
-        tests("MeshBenchTests", ["MeshBench"], exclude: ["Fixtures"]),
+        tests("MeshBenchTests", ["MeshBench", "MeshConfig"], exclude: ["Fixtures"]),
         tests("SimulationTests", ["MeshProxy", "MeshSimulation"]),
         tests("HouseTests", []),
     ],
