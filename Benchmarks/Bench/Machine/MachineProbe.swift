@@ -22,15 +22,20 @@ package enum MachineProbe {
 
     /// Nil on bare metal, as far as one can tell.
     package static func hypervisor() -> String? {
-        guard let facts = text("/proc/cpuinfo"), facts.contains(" hypervisor") else { return nil }
-        let vendor = text("/sys/class/dmi/id/sys_vendor") ?? ""
-        let product = text("/sys/class/dmi/id/product_name") ?? ""
-        let names = "\(vendor) \(product)".lowercased()
-        let known = ["kvm", "qemu", "vmware", "virtualbox", "xen", "firecracker"]
-        if let name = known.first(where: names.contains) { return name == "qemu" ? "kvm" : name }
-        let file = text("/sys/hypervisor/type")
-        return file
-            ?? (FileManager.default.fileExists(atPath: "/sys/module/kvm_guest") ? "kvm" : "unknown")
+        guard let processor = text("/proc/cpuinfo"), processor.contains(" hypervisor") else {
+            return nil
+        }
+        let clocks = "/sys/devices/system/clocksource/clocksource0/available_clocksource"
+        let facts = [
+            clocks, "/sys/hypervisor/type", "/sys/class/dmi/id/sys_vendor",
+            "/sys/class/dmi/id/product_name",
+        ].compactMap(text).joined(separator: " ").lowercased()
+        let signs = [
+            "kvm": "kvm", "qemu": "kvm", "xen": "xen", "vmware": "vmware",
+            "virtualbox": "virtualbox",
+            "hyperv": "hyper-v", "microsoft": "hyper-v",
+        ]
+        return signs.sorted { $0.key < $1.key }.first { facts.contains($0.key) }?.value ?? "unknown"
     }
 
     private static func processor() -> String? {

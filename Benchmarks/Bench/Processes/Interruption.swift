@@ -13,6 +13,8 @@ package final class Interruption {
         sigaddset(&mask, SIGINT)
         sigaddset(&mask, SIGTERM)
         pthread_sigmask(SIG_BLOCK, &mask, nil)
+        // A child that has ended does not read its plan.
+        signal(SIGPIPE, SIG_IGN)
         signals = signalfd(-1, &mask, Int32(SFD_CLOEXEC | SFD_NONBLOCK))
         guard signals >= 0 else {
             throw BenchError("signals cannot be waited for: \(String(cString: strerror(errno)))")

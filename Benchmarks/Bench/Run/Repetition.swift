@@ -160,7 +160,9 @@ struct RepetitionMeasurement {
         result.figures[.p99] = latency.microseconds(exactlyAt: 99)
         result.figures[.p999] = latency.microseconds(exactlyAt: 99.9)
         // Of fewer requests, it would be the slowest one.
-        if latency.count >= 10_000 { result.figures[.p9999] = latency.microseconds(exactlyAt: 99.99) }
+        if latency.count >= 10_000 {
+            result.figures[.p9999] = latency.microseconds(exactlyAt: 99.99)
+        }
         result.figures[.latenessP99] = loaded.lateness?.microseconds(exactlyAt: 99)
         let proxies = proxies(loaded)
         if !proxies.isEmpty {
