@@ -180,10 +180,14 @@ final class Topology {
         return values
     }
 
-    /// The end of what a process wrote before it ended.
+    /// What a process wrote last before it ended, on one line.
     private static func said(in folder: String) -> String {
         let text = (try? String(contentsOfFile: folder + "/output", encoding: .utf8)) ?? ""
-        let end = text.suffix(600).trimmingCharacters(in: .whitespacesAndNewlines)
-        return end.isEmpty ? "it said nothing" : end
+        let lines = text.split(separator: "\n").filter { !$0.contains("warning: ") }
+        guard !lines.isEmpty else { return "it said nothing" }
+        return lines.suffix(2).joined(separator: "; ").replacingOccurrences(
+            of: folder + "/",
+            with: ""
+        )
     }
 }
