@@ -5,10 +5,11 @@ SEED ?=
 FILTER ?=
 KEEP ?=
 SECONDS ?= 20
+ARGS ?=
 TARGETS = $(or $(TARGET),$(basename $(notdir $(wildcard Tests/FuzzTargets/*.swift))))
 export KEEP
 
-.PHONY: help setup build release test unit sim e2e e2e-live fuzz demo demo-ambient format lint check run clean
+.PHONY: help setup build release bench test unit sim e2e e2e-live fuzz demo demo-ambient format lint check run clean
 
 help: ## Lists the targets.
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -21,6 +22,9 @@ build: ## Debug build of everything.
 
 release: ## Release build: .build/release/MeshProxy and .build/release/ztunnel-lite
 	@scripts/setup && swift build -c release --product MeshProxy && swift build -c release --product ztunnel-lite
+
+bench: release ## Set-up, release builds, and every standard scenario; ARGS="--quick" takes minutes.
+	@scripts/setup --bench && swift build -c release --product mesh-bench && .build/release/mesh-bench run $(ARGS)
 
 test: setup unit release e2e ## Set-up, then every test.
 

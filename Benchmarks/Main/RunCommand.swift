@@ -10,7 +10,7 @@ struct RunCommand: ParsableCommand {
         discussion: """
             Proxies have the first CPU for themselves, generator and upstream the last one; processes are fresh for \
             every repetition, and peers take turns within each. Ctrl-C saves what there is. The report is \
-            report.json in the output folder, written after each scenario, and at the end a table.
+            report.json and report.html in the output folder, written after each scenario, and at the end a table.
             """
     )
 
@@ -107,7 +107,7 @@ struct RunCommand: ParsableCommand {
         )
         let report = try run.run()
         print(ReportTable.text(of: report), terminator: "")
-        print("\nreport: \(folder)/report.json")
+        print("\nreport: \(folder)/report.json, \(folder)/report.html")
         return report.isPartial
     }
 

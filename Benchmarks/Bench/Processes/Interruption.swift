@@ -37,9 +37,10 @@ package final class Interruption {
             let left = max(0, deadline - Clock.seconds())
             let ready = poll(&watched, nfds_t(watched.count), Int32((left * 1000).rounded(.up)))
             if watched[0].revents != 0 {
-                pthread_sigmask(SIG_UNBLOCK, &mask, nil)
+                // Taken before it is let through: it would end the process otherwise.
                 var one = signalfd_siginfo()
                 _ = read(signals, &one, MemoryLayout<signalfd_siginfo>.size)
+                pthread_sigmask(SIG_UNBLOCK, &mask, nil)
                 throw BenchError.interrupted
             }
             if descriptor != nil, watched[1].revents != 0 { return true }
