@@ -56,23 +56,81 @@ import Testing
                 Samples.result("floor", [.cpuMicroseconds: Samples.figure(6, 6, 6)]),
             ]
         )
+        let text = ReportTable.text(of: Samples.report([scenario]))
+        let block = text.split(separator: "\n", omittingEmptySubsequences: false)
+            .drop { !$0.hasPrefix("hop-h1: A scenario") }.prefix { !$0.isEmpty }
         #expect(
-            ReportTable.text(of: scenario) == """
+            block.joined(separator: "\n") == """
                 hop-h1: A scenario
                   What happens. 3 repetitions.
                              CPU µs/request      ÷ above floor
                   floor      6.00 (6.00–6.00) 2.00
                   MeshProxy  12.0 (11.0–13.0)      6.00 (50 %)
                   Envoy      34.0 (33.0–35.0) 0.35 28.0 (82 %)
-
                 """
         )
+    }
+
+    @Test func `memory and time at start are told where they differ from what was told before`() {
+        func scenario(_ id: String, resident: Double, start: Double) -> ScenarioReport {
+            Samples.scenario(
+                id,
+                [
+                    Samples.result(
+                        "meshproxy",
+                        [
+                            .cpuMicroseconds: Samples.exact(12),
+                            .startResidentMiB: Samples.exact(resident),
+                            .startMilliseconds: Samples.exact(start),
+                        ]
+                    )
+                ]
+            )
+        }
+        let text = ReportTable.text(
+            of: Samples.report([
+                scenario("first", resident: 10, start: 20),
+                scenario("same", resident: 10.5, start: 22),
+                scenario("large", resident: 30, start: 300),
+            ])
+        )
+        func block(_ id: String) -> String {
+            text.split(separator: "\n", omittingEmptySubsequences: false)
+                .drop { !$0.hasPrefix("\(id):") }.prefix { !$0.isEmpty }.joined(separator: "\n")
+        }
+        #expect(block("first").contains("start RSS") && !block("first").contains("start ms"))
+        #expect(!block("same").contains("start"))
+        #expect(block("large").contains("start RSS") && block("large").contains("start ms"))
+    }
+
+    @Test func `the direct path is not beyond itself`() {
+        let figures: [FigureKind: Figure] = [.p50: Samples.exact(50), .addedP50: Samples.exact(0)]
+        let scenario = Samples.scenario("hop-h1", [Samples.result("direct", figures)])
+        #expect(!ReportTable.text(of: Samples.report([scenario])).contains("beyond direct"))
     }
 
     @Test func `failures and discarded repetitions are said`() throws {
         let text = try ReportTable.text(of: Samples.fixture())
         #expect(text.contains("  ! nginx failed: exited with 1 before it accepted"))
         #expect(text.contains("  ! HAProxy: 1 repetition thrown away: foreign CPU 0.31"))
+    }
+
+    @Test func `who was not saturated, and a generator that was late, are said`() {
+        let figures: [FigureKind: Figure] = [
+            .cpuMicroseconds: Samples.exact(12), .busyShare: Samples.exact(0.62),
+            .p99: Samples.exact(100), .latenessP99: Samples.exact(40),
+        ]
+        let busy: [FigureKind: Figure] = [
+            .cpuMicroseconds: Samples.exact(30), .busyShare: Samples.exact(0.99),
+            .p99: Samples.exact(200), .latenessP99: Samples.exact(10),
+        ]
+        let scenario = Samples.scenario(
+            "hop-h1",
+            [Samples.result("haproxy", figures), Samples.result("envoy", busy)]
+        )
+        let text = ReportTable.text(of: Samples.report([scenario]))
+        #expect(text.contains("! Not saturated, with so much of their CPU in use: HAProxy 62 %."))
+        #expect(text.contains("late, in the p99 of HAProxy 40.0 of 100 µs."))
     }
 
     @Test(arguments: [100, 120])

@@ -13,15 +13,45 @@ extension BenchReport {
     }
 
     /// Scenarios whose memory at start is worth saying: the same program with much the same file is said once.
-    var scenariosOfStart: [String] {
+    var scenariosOfStart: Set<String> {
         var shown: [Double] = []
-        return scenarios.filter { scenario in
+        let chosen = scenarios.filter { scenario in
             guard let start = scenario.subject?.figures[.startResidentMiB]?.median,
                 !shown.contains(where: { abs($0 - start) < 0.15 * max($0, start) })
             else { return false }
             shown.append(start)
             return true
-        }.map(\.id)
+        }
+        return Set(chosen.map(\.id))
+    }
+
+    /// Scenarios whose start takes twice as long as the fastest one, or is all that they are about.
+    var scenariosOfStartTime: Set<String> {
+        let times = scenarios.compactMap { scenario in
+            scenario.subject?.figures[.startMilliseconds]
+                .map { (scenario.id, $0.median, scenario.leading) }
+        }
+        let fastest = times.map(\.1).min() ?? 0
+        return Set(
+            times.filter { $0.1 >= 2 * fastest && $0.1 > 50 || $0.2 == .startResidentMiB }
+                .map(\.0)
+        )
+    }
+
+    /// The figures of a scenario that a table shows without being asked for all.
+    func principalKinds(of scenario: ScenarioReport) -> [FigureKind] {
+        let isMemory = scenario.leading != .cpuMicroseconds
+        let starts = scenariosOfStart.contains(scenario.id) || isMemory
+        let startTime = scenariosOfStartTime.contains(scenario.id)
+        return scenario.kinds.filter { kind in
+            switch kind {
+            case .bytesPerSecond: scenario.unit == "KiB"
+            case .requestsPerSecond: scenario.unit != "KiB"
+            case .startResidentMiB: starts
+            case .startMilliseconds: startTime
+            default: FigureKind.principal.contains(kind)
+            }
+        }
     }
 
     /// What this run cannot tell, beyond what no run on one machine can.
@@ -74,13 +104,16 @@ extension BenchReport.Machine {
             "proxies on \(Self.list(proxyCPUs)), generator and upstream on \(Self.list(loadCPUs))"
         return [
             ("machine", "\(processor), \(cpus) CPUs, \(memory) MiB, \(kind)"),
-            (
-                "system",
-                "Linux \(kernel), \(openSSL.hasPrefix("OpenSSL") ? openSSL : "OpenSSL " + openSSL)"
-            ),
+            ("system", "Linux \(kernel), \(Self.library(openSSL))"),
             ("pinning", pinning),
             ("scheduling", scheduling),
         ]
+    }
+
+    /// `OpenSSL 3.0.15 3 Sep 2024`, without what it says twice.
+    private static func library(_ version: String) -> String {
+        let short = version.split(separator: " (", maxSplits: 1).first.map(String.init) ?? version
+        return short.hasPrefix("OpenSSL") ? short : "OpenSSL \(short)"
     }
 
     private static func list(_ cpus: [Int]) -> String {
@@ -103,9 +136,10 @@ extension ScenarioReport {
         return parts.filter { !$0.isEmpty }.joined(separator: " ")
     }
 
-    /// What went wrong or was thrown away, a line for each peer.
+    /// What went wrong or was thrown away, a line for each peer; then who was not at the limit, and where the
+    /// generator was a part of what it measured.
     var notes: [String] {
-        ordered.flatMap { result -> [String] in
+        var notes = ordered.flatMap { result -> [String] in
             var notes: [String] = []
             let title = PeerName.title(result.peer)
             if let failure = result.failure { notes.append("\(title) failed: \(failure)") }
@@ -118,5 +152,27 @@ extension ScenarioReport {
             }
             return notes
         }
+        let idle = ordered.compactMap { result -> String? in
+            guard let share = result.figures[.busyShare]?.median, share < 0.9 else { return nil }
+            return "\(PeerName.title(result.peer)) \(Number.percent(share))"
+        }
+        if !idle.isEmpty {
+            notes.append(
+                "Not saturated, with so much of their CPU in use: \(idle.joined(separator: ", ")). "
+                    + "Something else was the limit, and their CPU per \(unit) includes being woken."
+            )
+        }
+        let late = ordered.compactMap { result -> String? in
+            guard let late = result.figures[.latenessP99]?.median,
+                let p99 = result.figures[.p99]?.median, late > 0.25 * p99
+            else { return nil }
+            return "\(PeerName.title(result.peer)) \(Number.text(late)) of \(Number.text(p99)) µs"
+        }
+        if !late.isEmpty {
+            notes.append(
+                "The generator itself was late, in the p99 of \(late.joined(separator: ", "))."
+            )
+        }
+        return notes
     }
 }

@@ -5,6 +5,7 @@ package enum ReportPage {
     package static func html(of report: BenchReport, against before: BenchReport? = nil) -> String {
         let colours = PeerColour(report)
         let costs = CostPlots(report: report, colours: colours)
+        let slow = report.scenariosOfStartTime
         var sections = [header(report)]
         sections.append(
             section(
@@ -37,7 +38,14 @@ package enum ReportPage {
         )
         sections.append(
             section("scenarios", "Scenarios", "", index(report))
-                + report.scenarios.map { scenario($0, colours: colours, costs: costs) }.joined()
+                + report.scenarios.map {
+                    scenario(
+                        $0,
+                        colours: colours,
+                        costs: costs,
+                        showsStart: slow.contains($0.id)
+                    )
+                }.joined()
         )
         sections.append(reading(report))
         return document(title: "What a mesh hop costs, \(report.date)", sections.joined())
@@ -107,17 +115,13 @@ package enum ReportPage {
     private static func scenario(
         _ scenario: ScenarioReport,
         colours: PeerColour,
-        costs: CostPlots
+        costs: CostPlots,
+        showsStart: Bool
     ) -> String {
         let plots = ScenarioPlots(scenario: scenario, colours: colours)
         var drawings = [plots.cpu(), plots.added(), plots.latency(), plots.load()]
         drawings += scenario.ordered.map(costs.phases)
-        if scenario.results.contains(where: { $0.figures[.startMilliseconds] != nil }),
-            scenario.figure(.cpuMicroseconds, of: scenario.subject?.peer ?? "") == nil
-                || scenario.id.hasSuffix("000")
-        {
-            drawings.append(plots.bars(.startMilliseconds))
-        }
+        if showsStart { drawings.append(plots.bars(.startMilliseconds)) }
         return """
             <section class="scenario" id="\(HTML.anchor(scenario.id))">
             <h3>\(HTML.escape(scenario.title)) <code>\(HTML.escape(scenario.id))</code></h3>

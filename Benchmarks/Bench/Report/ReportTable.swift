@@ -5,23 +5,13 @@ package enum ReportTable {
     {
         var lines = header(of: report, width: width)
         for scenario in report.scenarios {
-            lines.append("")
-            lines += block(of: scenario, width: width, all: all)
+            let kinds = all ? scenario.kinds : report.principalKinds(of: scenario)
+            lines += [""] + block(of: scenario, kinds: kinds, width: width)
         }
-        lines.append("")
-        lines += glance(of: report, width: width)
-        lines.append("")
-        lines += legend(width: width)
+        let glance = glance(of: report, width: width)
+        if !glance.isEmpty { lines += [""] + glance }
+        lines += [""] + legend(width: width)
         return lines.joined(separator: "\n") + "\n"
-    }
-
-    /// One scenario alone, as a run prints it when it is done.
-    package static func text(
-        of scenario: ScenarioReport,
-        width: Int = 116,
-        all: Bool = false
-    ) -> String {
-        block(of: scenario, width: width, all: all).joined(separator: "\n") + "\n"
     }
 
     // MARK: Around the blocks
@@ -91,10 +81,13 @@ package enum ReportTable {
 
     // MARK: A block
 
-    private static func block(of scenario: ScenarioReport, width: Int, all: Bool) -> [String] {
+    private static func block(
+        of scenario: ScenarioReport,
+        kinds: [FigureKind],
+        width: Int
+    ) -> [String] {
         var lines = ["\(scenario.id): \(scenario.title)"]
         lines += scenario.conditions.wrapped(to: width - 2).map { "  " + $0 }
-        let kinds = scenario.kinds.filter { all || FigureKind.principal.contains($0) }
         let peers = scenario.ordered.filter { result in
             kinds.contains { result.figures[$0] != nil }
         }

@@ -1,8 +1,16 @@
 /// The figures of a scenario, found and put in order.
 extension ScenarioReport {
-    /// The results in the order they are shown.
+    /// The results in the order they are shown; what the direct path is beyond itself is left out.
     var ordered: [PeerResult] {
-        results.enumerated()
+        let shown = results.map { result in
+            var copy = result
+            if PeerName.base(result.peer) == PeerName.direct {
+                copy.figures[.addedP50] = nil
+                copy.figures[.addedP99] = nil
+            }
+            return copy
+        }
+        return shown.enumerated()
             .sorted {
                 (PeerName.rank($0.element.peer), $0.offset) < (
                     PeerName.rank($1.element.peer), $1.offset
@@ -44,7 +52,7 @@ extension ScenarioReport {
     var kinds: [FigureKind] {
         let rest = FigureKind.allCases.filter { !FigureKind.principal.contains($0) }
         return (FigureKind.principal + rest)
-            .filter { kind in results.contains { $0.figures[kind] != nil } }
+            .filter { kind in ordered.contains { $0.figures[kind] != nil } }
     }
 
     /// The figure that stands for the scenario where there is room for one.
