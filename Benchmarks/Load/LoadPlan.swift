@@ -90,3 +90,74 @@ package struct WatchedProcess: Codable, Sendable, Equatable {
         self.pid = pid
     }
 }
+
+// What a JSON plan leaves out has the default; what it has and we do not know is refused.
+extension LoadPlan {
+    package enum CodingKeys: String, CodingKey, CaseIterable {
+        case target, traffic, throughSOCKS5, tls, connections, streamsPerConnection, rate, warmUp
+        case duration, requests, method, authority, path, headers, bodyBytes, messageBytes, watched
+    }
+
+    package init(from decoder: any Decoder) throws {
+        try refuseUnknown(CodingKeys.self, decoder)
+        let values = try decoder.container(keyedBy: CodingKeys.self)
+        func read<Value: Decodable>(_ key: CodingKeys, _ value: inout Value) throws {
+            value = try values.decodeIfPresent(Value.self, forKey: key) ?? value
+        }
+        self.init(
+            target: try values.decode(String.self, forKey: .target),
+            traffic: try values.decode(Traffic.self, forKey: .traffic)
+        )
+        throughSOCKS5 = try values.decodeIfPresent(String.self, forKey: .throughSOCKS5)
+        tls = try values.decodeIfPresent(TLS.self, forKey: .tls)
+        rate = try values.decodeIfPresent(Double.self, forKey: .rate)
+        requests = try values.decodeIfPresent(Int.self, forKey: .requests)
+        try read(.connections, &connections)
+        try read(.streamsPerConnection, &streamsPerConnection)
+        try read(.warmUp, &warmUp)
+        try read(.duration, &duration)
+        try read(.method, &method)
+        try read(.authority, &authority)
+        try read(.path, &path)
+        try read(.headers, &headers)
+        try read(.bodyBytes, &bodyBytes)
+        try read(.messageBytes, &messageBytes)
+        try read(.watched, &watched)
+    }
+}
+
+extension LoadPlan.TLS {
+    package enum CodingKeys: String, CodingKey, CaseIterable {
+        case serverName, authorityFile, certificateFile, keyFile, resumes
+    }
+
+    package init(from decoder: any Decoder) throws {
+        try refuseUnknown(CodingKeys.self, decoder)
+        let values = try decoder.container(keyedBy: CodingKeys.self)
+        serverName = try values.decode(String.self, forKey: .serverName)
+        authorityFile = try values.decode(String.self, forKey: .authorityFile)
+        certificateFile = try values.decodeIfPresent(String.self, forKey: .certificateFile)
+        keyFile = try values.decodeIfPresent(String.self, forKey: .keyFile)
+        resumes = try values.decodeIfPresent(Bool.self, forKey: .resumes) ?? false
+    }
+}
+
+private struct AnyKey: CodingKey {
+    let stringValue: String
+    var intValue: Int? { nil }
+
+    init?(stringValue: String) { self.stringValue = stringValue }
+    init?(intValue: Int) { nil }
+}
+
+private func refuseUnknown<Keys: CodingKey & CaseIterable>(
+    _ keys: Keys.Type,
+    _ decoder: any Decoder
+) throws {
+    let known = Set(keys.allCases.map(\.stringValue))
+    let found = try decoder.container(keyedBy: AnyKey.self).allKeys.map(\.stringValue)
+    guard let unknown = found.filter({ !known.contains($0) }).min() else { return }
+    throw DecodingError.dataCorrupted(
+        .init(codingPath: decoder.codingPath, debugDescription: "unknown field \"\(unknown)\"")
+    )
+}

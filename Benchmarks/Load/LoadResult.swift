@@ -7,8 +7,11 @@ package struct LoadResult: Codable, Sendable {
     package var requests: Int
     package var bytesReceived: Int
     package var bytesSent: Int
+    /// In the whole run, as are the next two.
     package var connectionsOpened: Int
-    /// What went wrong in the whole run, and how often: `connect: refused`, `status 503`, `reset`, …
+    /// How many of these resumed a TLS session.
+    package var sessionsResumed: Int
+    /// What went wrong, and how often: `connect: refused`, `status 503`, `reset`, …
     package var errors: [String: Int]
     /// From when a request was due (open loop) or sent (closed loop) to the last byte of its answer.
     package var latency: LatencySummary?
@@ -28,6 +31,7 @@ package struct LoadResult: Codable, Sendable {
         bytesReceived: Int,
         bytesSent: Int,
         connectionsOpened: Int,
+        sessionsResumed: Int = 0,
         errors: [String: Int],
         latency: LatencySummary?,
         serviceTime: LatencySummary?,
@@ -42,6 +46,7 @@ package struct LoadResult: Codable, Sendable {
         self.bytesReceived = bytesReceived
         self.bytesSent = bytesSent
         self.connectionsOpened = connectionsOpened
+        self.sessionsResumed = sessionsResumed
         self.errors = errors
         self.latency = latency
         self.serviceTime = serviceTime

@@ -69,8 +69,10 @@ struct LoadCommand: ParsableCommand {
 
     private static func tell(_ progress: LoadProgress) {
         let line =
-            "\(progress.answers) req/s  p50 \(LoadTable.time(progress.p50))"
-            + "  p99 \(LoadTable.time(progress.p99))  errors \(progress.errors)\n"
-        FileHandle.standardError.write(Data(line.utf8))
+            progress.answers > 0 || progress.bytes == 0
+            ? "\(progress.answers) req/s  p50 \(LoadTable.time(progress.p50))"
+                + "  p99 \(LoadTable.time(progress.p99))"
+            : "\(progress.bytes / 1_048_576) MiB/s"
+        FileHandle.standardError.write(Data("\(line)  errors \(progress.errors)\n".utf8))
     }
 }

@@ -161,14 +161,44 @@ struct LoadOptions: ParsableArguments {
     }
 
     private static func readPlan(_ path: String) throws -> LoadPlan {
+        let data: Data
         do {
-            let data =
+            data =
                 path == "-"
-                ? FileHandle.standardInput.availableData
+                ? Self.readInput()
                 : try Data(contentsOf: URL(fileURLWithPath: path))
-            return try JSONDecoder().decode(LoadPlan.self, from: data)
         } catch {
-            throw ValidationError("--plan \(path): \(error)")
+            throw ValidationError("--plan \(path): \(error.localizedDescription)")
+        }
+        do {
+            return try JSONDecoder().decode(LoadPlan.self, from: data)
+        } catch let error as DecodingError {
+            throw ValidationError("--plan \(path): \(Self.words(error))")
+        }
+    }
+
+    /// Reads until the plan is complete. Standard input stays open: its end means something with `idle-…`.
+    private static func readInput() -> Data {
+        var data = Data()
+        while true {
+            let piece = FileHandle.standardInput.availableData
+            data += piece
+            if piece.isEmpty { return data }
+            if (try? JSONSerialization.jsonObject(with: data)) != nil { return data }
+        }
+    }
+
+    private static func words(_ error: DecodingError) -> String {
+        func place(_ context: DecodingError.Context) -> String {
+            let path = context.codingPath.map(\.stringValue).joined(separator: ".")
+            return path.isEmpty ? "" : "\(path): "
+        }
+        return switch error {
+        case .keyNotFound(let key, let context): "\(place(context))\(key.stringValue): is missing"
+        case .typeMismatch(_, let context), .valueNotFound(_, let context),
+            .dataCorrupted(let context):
+            "\(place(context))\(context.debugDescription)"
+        @unknown default: "\(error)"
         }
     }
 }

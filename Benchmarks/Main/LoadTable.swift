@@ -11,16 +11,20 @@ struct LoadTable {
         var lines: [String] = []
         let seconds = max(result.seconds, 1e-9)
         let rate = Double(result.requests) / seconds
+        let what = "\(result.plan.traffic.rawValue) \(result.plan.target): \(result.requests)"
+        let held = Self.number(result.seconds, 3)
         lines.append(
-            "\(result.plan.traffic.rawValue) \(result.plan.target): \(result.requests) requests in "
-                + "\(Self.number(result.seconds, 3)) s, \(Self.number(rate, rate < 100 ? 1 : 0)) a second"
-                + (result.isPartial ? " (partial: ended early)" : "")
+            result.plan.traffic.rawValue.hasPrefix("idle")
+                ? "\(what) stood, for \(held) s"
+                : "\(what) requests in \(held) s, \(Self.number(rate, rate < 100 ? 1 : 0)) a second"
         )
+        if result.isPartial { lines.append("ended early: these figures are partial") }
         let received = Double(result.bytesReceived) / seconds / 1_048_576
         let sent = Double(result.bytesSent) / seconds / 1_048_576
         lines.append(
             "received \(Self.number(received, 2)) MiB/s, sent \(Self.number(sent, 2)) MiB/s, "
                 + "\(result.connectionsOpened) connections opened"
+                + (result.sessionsResumed > 0 ? ", \(result.sessionsResumed) resumed" : "")
         )
         lines += latencyLines
         lines += processLines

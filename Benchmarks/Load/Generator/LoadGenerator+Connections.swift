@@ -16,6 +16,7 @@ extension LoadGenerator {
     /// A connection is there.
     func opened(_ lane: LoadLane) {
         tally.connectionsOpened += 1
+        if lane.connection?.tls?.isResumed ?? false { tally.sessionsResumed += 1 }
         lastNews = loop.system.now()
         guard !lane.hasBeenUp, !plan.traffic.isChurn else { return }
         lane.hasBeenUp = true

@@ -197,7 +197,10 @@ package final class LoadGenerator: TimerTarget, DeferredWork {
     private func secondPassed() {
         guard phase != .done else { return }
         _ = loop.arm(self, Timer.second, after: .seconds(1))
-        if let progress = tally.takeProgress() { progressed?(progress) }
+        if let progressed {
+            let bytes = laneBytes.since(LaneBytes())
+            tally.takeProgress(bytes: bytes.received + bytes.sent).map(progressed)
+        }
         let silence = loop.system.now() - lastNews
         switch phase {
         case .establishing where silence >= Self.establishPatience:
@@ -228,6 +231,7 @@ package final class LoadGenerator: TimerTarget, DeferredWork {
             bytesReceived: isCounted ? bytes.received : 0,
             bytesSent: isCounted ? bytes.sent : 0,
             connectionsOpened: tally.connectionsOpened,
+            sessionsResumed: tally.sessionsResumed,
             errors: tally.errors,
             latency: tally.latency.summary,
             serviceTime: tally.serviceTime.summary,

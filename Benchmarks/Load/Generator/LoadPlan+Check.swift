@@ -32,15 +32,7 @@ extension LoadPlan {
             rate.map { $0 > 0 && $0 <= 1e7 } ?? true,
             "rate: more than 0, at most 10,000,000 a second"
         )
-        demand(
-            traffic.isHTTP && !traffic.isStreaming && traffic != .grpcUnary,
-            "traffic: \(name) is not supported yet"
-        )
         demand(rate == nil || !traffic.isBulk, "rate: \(name) goes as fast as it can")
-        demand(
-            traffic.isHTTP && !traffic.isStreaming && traffic != .grpcUnary,
-            "traffic: \(name) is not supported yet"
-        )
         demand(rate == nil || !traffic.isIdle, "rate: \(name) has one exchange on each connection")
         demand(requests.map { $0 >= 1 } ?? true, "requests: at least 1")
         demand(

@@ -2,8 +2,11 @@ import MeshHTTP
 import MeshNet
 
 /// One HTTP request at a time, and its answer.
-final class HTTPCall: RequestSlot, ClientStreamDelegate {
-    private var status = 0
+class HTTPCall: RequestSlot, ClientStreamDelegate {
+    final var status = 0
+
+    /// A call is open between requests.
+    var holdsStream: Bool { false }
 
     override func send() -> Bool {
         guard let lane = lane as? HTTPLane, let codec = lane.codec, codec.streamsAvailable > 0
@@ -24,14 +27,14 @@ final class HTTPCall: RequestSlot, ClientStreamDelegate {
 
     func responseHead(_ head: HeaderMap, endStream: Bool) {
         status = head.statusCode
-        if endStream { ended() }
+        if endStream { ended(trailers: head) }
     }
 
     func responseData(_ bytes: Bytes, endStream: Bool) {
-        if endStream { ended() }
+        if endStream { ended(trailers: nil) }
     }
 
-    func responseTrailers(_ trailers: HeaderMap) { ended() }
+    func responseTrailers(_ trailers: HeaderMap) { ended(trailers: trailers) }
 
     func responseReset(_ reason: StreamResetReason, detail: StaticString) {
         // How a connection broke is told by the lane, which hears of it first.
@@ -42,13 +45,17 @@ final class HTTPCall: RequestSlot, ClientStreamDelegate {
     func requestBlocked() {}
     func requestUnblocked() {}
 
-    private func ended() {
-        if status / 100 == 2 {
-            lane.answered(self)
-        } else {
-            lane.isProductive = true
-            lane.generator.failed(self, .status(status))
-        }
+    /// What is wrong with the answer, which is complete.
+    ///
+    /// - Parameter trailers: the head, where there was nothing else.
+    func fault(trailers: HeaderMap?) -> LoadFault? {
+        status / 100 == 2 ? nil : .status(status)
+    }
+
+    private func ended(trailers: HeaderMap?) {
+        guard let fault = fault(trailers: trailers) else { return lane.answered(self) }
+        lane.isProductive = true
+        lane.generator.failed(self, fault)
     }
 }
 

@@ -10,7 +10,15 @@ final class HTTPLane: LoadLane, ClientCodecDelegate {
     override init(_ generator: LoadGenerator, index: Int) {
         isMultiplexed = generator.plan.traffic.isHTTP2
         super.init(generator, index: index)
-        slots = (0..<generator.plan.streamsPerConnection).map { _ in HTTPCall(lane: self) }
+        slots = (0..<generator.plan.streamsPerConnection).map { _ in makeCall() }
+    }
+
+    private func makeCall() -> HTTPCall {
+        switch generator.plan.traffic {
+        case .grpcUnary: GRPCUnaryCall(lane: self)
+        case .grpcStream, .idleStreams: GRPCStreamCall(lane: self)
+        default: HTTPCall(lane: self)
+        }
     }
 
     // MARK: LoadLane
@@ -80,8 +88,11 @@ final class HTTPLane: LoadLane, ClientCodecDelegate {
     private func offerRoom() {
         guard isOpen, let codec else { return }
         var room = codec.streamsAvailable
-        for slot in slots where room > 0 && !slot.isUnderWay {
-            room -= 1
+        for slot in slots where !slot.isUnderWay {
+            if !((slot as? HTTPCall)?.holdsStream ?? false) {
+                guard room > 0 else { continue }
+                room -= 1
+            }
             generator.offer(slot)
         }
     }

@@ -29,7 +29,12 @@ package class LoadLane: ConnectionDelegate, TimerTarget {
     }
 
     static func make(_ generator: LoadGenerator, index: Int) -> LoadLane {
-        HTTPLane(generator, index: index)
+        switch generator.plan.traffic {
+        case .http1, .http2, .grpcUnary, .grpcStream, .connectHTTP1, .idleHTTP1, .idleStreams:
+            HTTPLane(generator, index: index)
+        case .tcpEcho, .connectTCP, .idleTCP: EchoLane(generator, index: index)
+        case .tcpDownload, .tcpUpload: BulkLane(generator, index: index)
+        }
     }
 
     // MARK: For subclasses

@@ -7,12 +7,14 @@ struct LoadTally {
     private(set) var lateness = LatencyRecorder()
     /// Since the last report of progress.
     private var recent: LatencyRecorder?
+    private var recentBytes = 0
     private(set) var requests = 0
     private(set) var faults: [LoadFault: Int] = [:]
     private(set) var faultCount = 0
     /// In the whole run.
     var answers = 0
     var connectionsOpened = 0
+    var sessionsResumed = 0
 
     /// - Parameter reportsProgress: costs a second recording of each latency.
     init(reportsProgress: Bool) {
@@ -44,11 +46,16 @@ struct LoadTally {
         Dictionary(faults.map { ($0.key.text, $0.value) }, uniquingKeysWith: +)
     }
 
-    mutating func takeProgress() -> LoadProgress? {
+    /// - Parameter bytes: moved in the whole run.
+    mutating func takeProgress(bytes: Int) -> LoadProgress? {
         guard let recent else { return nil }
-        defer { self.recent?.reset() }
+        defer {
+            self.recent?.reset()
+            recentBytes = bytes
+        }
         return LoadProgress(
             answers: recent.count,
+            bytes: bytes - recentBytes,
             p50: recent.value(at: 50),
             p99: recent.value(at: 99),
             errors: faultCount
@@ -59,6 +66,8 @@ struct LoadTally {
 /// The last second, for the terminal.
 package struct LoadProgress: Sendable {
     package var answers: Int
+    /// Both ways.
+    package var bytes: Int
     /// Nanoseconds.
     package var p50: UInt64
     package var p99: UInt64
