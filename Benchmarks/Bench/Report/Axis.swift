@@ -68,8 +68,9 @@ struct Axis {
         return choices.map(ticks).first { $0.count >= 4 } ?? ticks(choices[3])
     }
 
-    /// `0`, `250`, `1,500`, `20k`: as short as it can be said.
+    /// `0`, `250`, `1,500`, `20k`, `1.5M`: as short as it can be said.
     static func label(_ value: Double) -> String {
+        if value >= 1_000_000 { return Number.plain(value / 1_000_000) + "M" }
         if value >= 10_000, value.truncatingRemainder(dividingBy: 500) == 0 {
             let thousands = value / 1000
             return Number.text(thousands, decimals: thousands.rounded() == thousands ? 0 : 1) + "k"

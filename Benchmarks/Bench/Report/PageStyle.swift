@@ -100,8 +100,8 @@ enum PageStyle {
         svg{display:block;width:100%;height:auto;overflow:visible}
         svg text{font-size:12.5px;fill:var(--ink)}
         svg .tick{fill:var(--muted);font-size:11.5px}
-        svg .value{font-weight:600}
-        svg .end{fill:currentColor;font-weight:600}
+        svg .value,svg .end{font-weight:600;paint-order:stroke;stroke:var(--panel);stroke-width:3px}
+        svg .end{fill:currentColor}
         svg .grid{stroke:var(--line);stroke-width:1;fill:none}
         svg .base{stroke:var(--kernel);stroke-width:1}
         svg .full{fill:currentColor}
