@@ -8,6 +8,9 @@ package enum RuntimeKeys {
     ]
     package static let http1Sides = ["downstream", "upstream"]
 
+    /// Switches the histograms `http.*.timing.*` on; the value is true or false.
+    package static let timingHistograms = "mesh.timing.histograms"
+
     /// Limits of HTTP/2 connections whose clients reset streams early; values are numbers.
     private static let numbers = [
         "overload.premature_reset_total_stream_count",
@@ -16,9 +19,10 @@ package enum RuntimeKeys {
     /// All names that begin so are ours.
     private static let ourPrefix = "mesh."
 
-    private static let switches = http1Sides.flatMap { side in
-        http1Leniencies.map { "\(ourPrefix)http1.\(side).\($0)" }
-    }
+    private static let switches =
+        http1Sides.flatMap { side in
+            http1Leniencies.map { "\(ourPrefix)http1.\(side).\($0)" }
+        } + [timingHistograms]
     private static let known = switches + numbers + [ExplainConfig.runtimeKey]
 
     /// Why this value cannot be meant; nil where it can.

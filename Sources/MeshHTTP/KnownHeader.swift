@@ -23,7 +23,8 @@ package enum KnownHeader: UInt8, CaseIterable, Sendable {
     case envoyIsTimeoutRetry, envoyUpstreamRequestTimeoutAltResponse
     case clientTraceID, traceparent, tracestate, b3, b3TraceID, grpcTimeout, grpcStatus, grpcMessage
     // `etag` stays last: ``count`` follows from it.
-    case serverTiming, contentEncoding, acceptEncoding, cacheControl, meshExplain, etag
+    case serverTiming, contentEncoding, acceptEncoding, cacheControl, meshExplain, meshTiming
+    case etag
 
     /// The name on the wire, in lower case.
     package var name: StaticString {
@@ -110,6 +111,7 @@ package enum KnownHeader: UInt8, CaseIterable, Sendable {
         case .acceptEncoding: "accept-encoding"
         case .cacheControl: "cache-control"
         case .meshExplain: "x-mesh-explain"
+        case .meshTiming: "x-mesh-timing"
         case .etag: "etag"
         }
     }

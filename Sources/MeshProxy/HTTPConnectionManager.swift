@@ -31,6 +31,9 @@ package final class HTTPConnectionManager: ConnectionDelegate, ServerCodecDelega
         case closing
     }
 
+    /// Ends of responses that somebody times.
+    private var marks = FlushMarks()
+
     private enum Timer { static let idle: UInt8 = 0, drain: UInt8 = 1, duration: UInt8 = 2 }
 
     package init(settings: HTTPConnectionManagerSettings, info: ConnectionInfo, worker: Worker) {
@@ -89,6 +92,24 @@ package final class HTTPConnectionManager: ConnectionDelegate, ServerCodecDelega
         codec?.outputUnblocked()
     }
 
+    package func connectionFlushed(_ connection: Connection) {
+        var now: Instant?
+        while let mark = marks.next(on: connection) {
+            let time = now ?? loop.system.now()
+            now = time
+            mark.responseFlushed(at: time)
+        }
+    }
+
+    /// The response that `timing` measures was written: looks for its end in the output.
+    func responseWritten(_ timing: RequestTiming) {
+        guard let connection else { return timing.end(at: loop.now) }
+        // Large pieces do not wait for the flush.
+        if connection.bufferedBytes == 0 { return timing.end(at: timing.time(at: .phases, loop)) }
+        guard let mark = timing.responseMark(on: connection) else { return }
+        marks.append(mark, on: connection)
+    }
+
     package func connectionClosed(_ connection: Connection, _ reason: ConnectionCloseReason) {
         loop.cancel(&timer)
         loop.cancel(&durationTimer)
@@ -105,6 +126,7 @@ package final class HTTPConnectionManager: ConnectionDelegate, ServerCodecDelega
         codec?.connectionClosed(.connectionTermination)
         codec = nil
         self.connection = nil
+        while let mark = marks.nextLost() { mark.responseFlushed(at: loop.now) }
         worker.connections.remove(self)
     }
 

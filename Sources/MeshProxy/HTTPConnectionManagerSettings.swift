@@ -34,6 +34,11 @@ package final class HTTPConnectionManagerSettings: RuntimeUser {
     package let drainTimeout: Nanoseconds
     package let delayedCloseTimeout: Nanoseconds
     package let requestsPerConnectionMax: Int?
+    /// Present where the runtime asks for them.
+    private(set) var timingHistograms: TimingHistograms?
+    private let demand = TimePointDemand()
+    /// At which formats want the clock to be read.
+    private var timePoints: TimePoints = []
     /// Present while the listener drains.
     package var drain: ListenerDrain?
     /// For explanations: the filter chain's name or place, and what was asked before this manager.
@@ -82,34 +87,51 @@ package final class HTTPConnectionManagerSettings: RuntimeUser {
         )
         finisher = ResponseFinisher(config)
         router = config.router
-        filters = HTTPFilterChain.make(config, stats: worker.stats, formats: worker.formats)
+        let formats = worker.formats.noting(demand)
+        filters = HTTPFilterChain.make(config, stats: worker.stats, formats: formats)
         let runtime = plan.runtime
         http1 = HTTP1Settings(downstream: config, runtime: runtime)
         http2 = HTTP2Settings(downstream: config, runtime: runtime)
-        localReplies = LocalReplyRenderer(config.localReply, runtime: runtime, worker.formats)
-        routes = Self.routes(config, runtime, filters, worker)
+        localReplies = LocalReplyRenderer(config.localReply, runtime: runtime, formats)
+        routes = Self.routes(config, runtime, filters, worker, formats)
         worker.use(self)
     }
 
     func apply(_ runtime: RuntimeConfig) {
         http1 = HTTP1Settings(downstream: config, runtime: runtime)
         http2 = HTTP2Settings(downstream: config, runtime: runtime)
-        accessLogs = config.accessLogs.map { worker.accessLogs.logger($0, runtime: runtime) }
-        localReplies = LocalReplyRenderer(config.localReply, runtime: runtime, worker.formats)
-        routes = Self.routes(config, runtime, filters, worker)
+        let formats = worker.formats.noting(demand)
+        accessLogs = config.accessLogs.map {
+            worker.accessLogs.logger($0, runtime: runtime, noting: demand)
+        }
+        localReplies = LocalReplyRenderer(config.localReply, runtime: runtime, formats)
+        routes = Self.routes(config, runtime, filters, worker, formats)
+        timingHistograms = TimingHistograms(
+            worker.stats,
+            statPrefix: config.statPrefix,
+            runtime
+        )
+        timePoints = demand.points
+    }
+
+    /// What a request that begins now is measured with; nil where nobody asks.
+    func timing(from start: Instant) -> RequestTiming? {
+        guard timingHistograms != nil || !timePoints.isEmpty else { return nil }
+        return RequestTiming(start: start, points: timePoints, histograms: timingHistograms)
     }
 
     private static func routes(
         _ config: HTTPConnectionManagerConfig,
         _ runtime: RuntimeConfig,
         _ filters: [any HTTPFilterFactory],
-        _ worker: Worker
+        _ worker: Worker,
+        _ formats: FormatEnvironment
     ) -> RouteTable {
         RouteTable(
             config.routes,
             RouteEnvironment(
                 cluster: { worker.clusters[$0] },
-                formats: worker.formats,
+                formats: formats,
                 stats: worker.stats,
                 share: { runtime.share($0) },
                 filters: filters.map(\.name),

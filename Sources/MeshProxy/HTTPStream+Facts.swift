@@ -44,6 +44,29 @@ extension HTTPStream {
             || (reply.status == 400 && settings.config.closesAfterBadRequest)
     }
 
+    package func requestReset(_ reason: StreamResetReason) {
+        guard !isFinished, !isResponseComplete else { return finish() }  // Of tunnels.
+        if reason == .connectionTermination {
+            info.flags.insert(.downstreamConnectionTermination)
+            if info.responseCodeDetails.isEmpty {
+                info.responseCodeDetails = "downstream_remote_disconnect"
+            }
+        } else if !info.flags.contains(.downstreamProtocolError) {
+            info.flags.insert(.downstreamRemoteReset)
+            info.responseCodeDetails =
+                reason == .remoteRefused ? "http2.remote_refuse" : "http2.remote_reset"
+        }
+        settings.stats.downstreamRqRxReset.add()
+        finish()
+    }
+
+    package func requestRefused(_ error: CodecError) {
+        guard !isFinished else { return }
+        if error.isProtocolError { info.flags.insert(.downstreamProtocolError) }
+        info.responseCodeDetails = error.details.description
+        requestReset(.protocolError)
+    }
+
     package func requestInvalid(_ error: CodecError) {
         guard !isFinished else { return }
         if error.isProtocolError { settings.stats.downstreamCxProtocolError.add() }

@@ -12,7 +12,7 @@ import MeshRuntime
 package final class HTTPStream: ServerStreamDelegate, TimerTarget {
     package let manager: HTTPConnectionManager
     package let info: StreamInfo
-    private let wire: any ServerStream
+    let wire: any ServerStream
     private var router: RouterFilter?
 
     /// The request's fields, after preparation. Empty before the head has arrived.
@@ -34,7 +34,7 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
     package private(set) var isRequestComplete = false
     package private(set) var isResponseStarted = false
     package private(set) var isFinished = false
-    private var isResponseComplete = false
+    private(set) var isResponseComplete = false
 
     private var filters: [any HTTPFilter] = []
     /// Of the filters that read or change bodies; nil where there are none.
@@ -73,6 +73,7 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
     /// Counts the request and arms its timers.
     func begin() {
         info.httpVersion = wire.version
+        beginTiming()
         settings.requestBegan(wire.version)
         if let timeout = settings.requestHeadersTimeout {
             headersTimer = loop.arm(self, Timer.headers, after: timeout)
@@ -98,7 +99,8 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
         info.httpVersion = wire.version
         loop.cancel(&headersTimer)
         noteActivity()
-        if endStream { requestEnded() }
+        headParsed(head)
+        if endStream { requestEnded(at: latestTime) }
         isGRPC = GRPC.isRequest(head)
         let isExplained = takesExplainHeader(head)
         let refusal = settings.preparation.prepare(self, head)
@@ -118,6 +120,7 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
             filters.append(filter)
             if let body = filter.body { HTTPBodyFilters.add(body, to: &bodies) }
         }
+        if !filters.isEmpty { info.timing?.filtersBegin(loop) }
     }
 
     /// What the route does with the request, where it forwards it.
@@ -167,6 +170,7 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
             if verdict == .suspend { return }
             requestSuspendedAt = nil
         }
+        info.timing?.filtersPassed(loop, hadFilters: !filters.isEmpty)
         router?.requestHead(request, endStream: endStream)
     }
 
@@ -194,7 +198,7 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
         guard !isFinished else { return }
         noteActivity()
         info.bytesReceived &+= UInt64(bytes.count)
-        if endStream { requestEnded() }
+        if endStream { requestEnded(at: time(at: .requestEnd)) }
         guard requestSuspendedAt == nil else {
             heldRequest.body.append(bytes)
             heldRequest.hasEnded = endStream
@@ -210,7 +214,7 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
     package func requestTrailers(_ trailers: HeaderMap) {
         guard !isFinished else { return }
         noteActivity()
-        requestEnded()
+        requestEnded(at: time(at: .requestEnd))
         guard requestSuspendedAt == nil else {
             heldRequest.trailers = trailers
             heldRequest.hasEnded = true
@@ -236,33 +240,10 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
         router?.requestTrailers(trailers)
     }
 
-    private func requestEnded() {
+    private func requestEnded(at time: Instant) {
         isRequestComplete = true
-        info.lastDownstreamByteReceived = loop.now
+        info.lastDownstreamByteReceived = time
         loop.cancel(&requestTimer)
-    }
-
-    package func requestReset(_ reason: StreamResetReason) {
-        guard !isFinished, !isResponseComplete else { return finish() }  // Of tunnels.
-        if reason == .connectionTermination {
-            info.flags.insert(.downstreamConnectionTermination)
-            if info.responseCodeDetails.isEmpty {
-                info.responseCodeDetails = "downstream_remote_disconnect"
-            }
-        } else if !info.flags.contains(.downstreamProtocolError) {
-            info.flags.insert(.downstreamRemoteReset)
-            info.responseCodeDetails =
-                reason == .remoteRefused ? "http2.remote_refuse" : "http2.remote_reset"
-        }
-        settings.stats.downstreamRqRxReset.add()
-        finish()
-    }
-
-    package func requestRefused(_ error: CodecError) {
-        guard !isFinished else { return }
-        if error.isProtocolError { info.flags.insert(.downstreamProtocolError) }
-        info.responseCodeDetails = error.details.description
-        requestReset(.protocolError)
     }
 
     /// Pauses the client's sending; counted.
@@ -283,6 +264,7 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
         guard !isFinished, !isResponseStarted else { return }
         isResponseStarted = true
         requestSuspendedAt = nil
+        info.timing?.responseStarts(loop)
         response = head
         noteActivity()
         continueResponse(head, from: filters.count - 1, endStream: endStream)
@@ -303,10 +285,12 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
         let status = Self.status(of: head)
         info.responseCode = status
         settings.responseBegan(status)
-        info.firstDownstreamByteSent = loop.now
+        info.firstDownstreamByteSent = time(at: .responseBegin)
+        showTiming(in: head)
         if manager.closesAfter(self) { wire.closeAfterResponse() }
         if endStream { responseEnds() }
         wire.sendHead(head, endStream: endStream)
+        if info.timing != nil, isTunnel { tunnelBegan() }
     }
 
     /// A filter that suspended the response lets it go on.
@@ -391,7 +375,7 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
     /// The last part goes to the codec now, which answers with ``responseSent()``.
     private func responseEnds() {
         isResponseComplete = true
-        info.lastDownstreamByteSent = loop.now
+        info.lastDownstreamByteSent = time(at: .responseEnd)
         guard !isRequestComplete, !isTunnel else { return }
         // The rest of the request will be thrown away with its connection.
         settings.stats.downstreamRqResponseBeforeRqComplete.add()
@@ -487,7 +471,7 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
     // MARK: End
 
     /// The one end of every stream: releases the upstream, logs, counts, and tells the manager.
-    private func finish() {
+    func finish() {
         guard !isFinished else { return }
         isFinished = true
         loop.cancel(&idleTimer)
@@ -502,6 +486,7 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
         for filter in filters { filter.streamEnded(self) }
         settings.requestEnded(self)
         for log in settings.accessLogs { log.log(formatContext()) }
+        endTiming()
         filters.removeAll()
         manager.streamEnded(self)
     }

@@ -3,7 +3,7 @@ import Testing
 /// Files stay readable. The ratchet may only be tightened: a listed file may shrink, not grow.
 struct FileLengthTests {
     private static let linesMax = 500
-    private static let ratchet = ["Sources/MeshProxy/HTTPStream.swift": 510]
+    private static let ratchet = [String: Int]()
 
     @Test func `no source file outgrows its readers`() {
         for file in Repository.sources {

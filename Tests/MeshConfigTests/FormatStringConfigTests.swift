@@ -47,6 +47,10 @@ struct FormatStringConfigTests {
                 .commonDuration(from: .requestBegin, to: .responseEnd, unit: .milliseconds)
             ),
             (
+                "%COMMON_DURATION(DS_RX_HDR_END:mesh.routed:ns)%",
+                .commonDuration(from: .requestHeadEnd, to: .routed, unit: .nanoseconds)
+            ),
+            (
                 "%DYNAMIC_METADATA(envoy.lb:a:b):3%",
                 .metadata(.dynamic, namespace: "envoy.lb", path: ["a", "b"], lengthMax: 3)
             ),

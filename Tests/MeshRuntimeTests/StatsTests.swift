@@ -10,6 +10,26 @@ struct StatsTests {
         #expect(registry.view().value("a") == 6)
     }
 
+    @Test func `nanoseconds are summed exactly, over workers and intervals`() throws {
+        let registry = StatsRegistry(workers: 2)
+        for index in 0...1 {
+            let stats = WorkerStats(registry, index: index)
+            let histogram = stats.histogram("h", unit: .nanoseconds)
+            for value: UInt64 in [0, 7, 123_456_789] { histogram.record(value) }
+        }
+        let metric = try #require(registry.view().histograms.first)
+        #expect(metric.cumulative().sampleSum == 2 * 123_456_796)
+        #expect(metric.cumulative().sampleCount == 6)
+        registry.endHistogramInterval()
+        WorkerStats(registry, index: 0).histogram("h").record(5)
+        registry.endHistogramInterval()
+        #expect(metric.interval().sampleSum == 5)
+        #expect(metric.cumulative().count(atMost: 500) == 5)
+        // From half a microsecond to a minute.
+        #expect(metric.bounds.first == 500)
+        #expect(metric.bounds.last == 60e9)
+    }
+
     @Test func `the same name gives the same cell`() {
         let registry = StatsRegistry(workers: 1)
         let stats = WorkerStats(registry, index: 0)

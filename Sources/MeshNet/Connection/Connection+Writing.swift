@@ -54,6 +54,7 @@ extension Connection {
             writeSecure()
         }
         guard state != .closed, brokenBy == nil else { return }
+        if tellsFlushes { delegate?.connectionFlushed(self) }
         if isBlocked, bufferedBytes <= outputHighWatermark / 2 {
             isBlocked = false
             delegate?.connectionOutputUnblocked(self)
@@ -63,6 +64,14 @@ extension Connection {
             loop.cancel(&timer)
             timer = loop.arm(self, Timer.linger, after: closingStallMax)
         }
+    }
+
+    /// What ``bytesSent`` will be when all that was written so far is with the kernel.
+    package var bytesWritten: UInt64 { bytesSent &+ UInt64(output.count) }
+
+    /// Whether the kernel has all bytes up to this count of ``bytesSent``.
+    package func hasFlushed(_ position: UInt64) -> Bool {
+        ciphertext.isEmpty && bytesSent >= position
     }
 
     private func writePlain() {

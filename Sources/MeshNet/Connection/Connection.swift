@@ -10,8 +10,14 @@ package protocol ConnectionDelegate: AnyObject {
     /// Buffered output crossed the high watermark, or fell under the low one again.
     func connectionOutputBlocked(_ connection: Connection)
     func connectionOutputUnblocked(_ connection: Connection)
+    /// The kernel has taken more of the output. Only where ``Connection/tellsFlushes``.
+    func connectionFlushed(_ connection: Connection)
     /// The connection is gone, whoever ended it. Called once, last.
     func connectionClosed(_ connection: Connection, _ reason: ConnectionCloseReason)
+}
+
+extension ConnectionDelegate {
+    package func connectionFlushed(_ connection: Connection) {}
 }
 
 package enum ConnectionCloseReason: Sendable {
@@ -59,6 +65,9 @@ package final class Connection: ByteSink, ReadinessHandler, TimerTarget, Deferre
     package internal(set) var bytesSent: UInt64 = 0
     /// Why TLS failed or the socket broke, in words; empty otherwise.
     package internal(set) var transportFailureReason = ""
+
+    /// The delegate hears of flushes.
+    package var tellsFlushes = false
 
     var state: State
     var registration: EventLoop.Registration?

@@ -157,6 +157,7 @@ final class ActiveListener: ListenerDelegate, InternalListenerDelegate, RuntimeU
         var secure: (any SecureTransport)?
         if case .tls(let slot) = chain.transport {
             secure = TLSSession(server: slot.load())
+            info.handshakeStart = worker.loop.now
         }
         let served = DownstreamConnection(info, chain: chain, listener: self)
         let connection = Connection(

@@ -28,6 +28,7 @@ final class DownstreamConnection: ConnectionDelegate, TimerTarget {
     func connectionEstablished(_ connection: Connection) {
         if let tls = connection.tls {
             info.tls = tls
+            noteHandshake()
             if !tls.serverName.isEmpty { info.requestedServerName = tls.serverName }
             chain.tlsStats?.established(tls, connection.secure as? TLSSession)
         }
@@ -50,6 +51,14 @@ final class DownstreamConnection: ConnectionDelegate, TimerTarget {
         self.terminal = terminal
         terminal?.connectionEstablished(connection)
         if terminal == nil { connection.close() }
+    }
+
+    private func noteHandshake() {
+        let end = worker.loop.system.now()
+        info.handshakeEnd = end
+        guard case .http(let settings) = chain.terminal else { return }
+        let took = UInt64(max(0, (end - info.start).count))
+        settings.timingHistograms?.downstreamHandshake.record(took)
     }
 
     /// Closes a denied connection, after holding it for a while where so configured.
@@ -80,12 +89,15 @@ final class DownstreamConnection: ConnectionDelegate, TimerTarget {
         terminal?.connectionOutputUnblocked(connection)
     }
 
+    func connectionFlushed(_ connection: Connection) { terminal?.connectionFlushed(connection) }
+
     func connectionClosed(_ connection: Connection, _ reason: ConnectionCloseReason) {
         if terminal == nil, !connection.transportFailureReason.isEmpty {
             info.transportFailureReason = connection.transportFailureReason
         }
         if case .tlsFailed = reason { chain.handshakeFailed(connection, info, worker) }
         if case .connectTimeout = reason { listener.handshakeTimedOut() }
+        info.end = worker.loop.now
         worker.loop.cancel(&timer)
         denied = nil
         if isDenied, case .tcp(let settings) = chain.terminal { settings.logDenied(info, worker) }

@@ -28,6 +28,7 @@ extension RouterFilter {
             duration: timeouts?.streamDuration ?? .zero
         )
         self.attempt = attempt
+        stream.info.timing?.poolAsked(loop)
         switch cluster.openStream(for: attempt, wanted) {
         case .underWay(let ticket):
             if let ticket { attempt.isQueued(as: ticket) }
@@ -83,6 +84,7 @@ extension RouterFilter {
         }
         if let trailers, self.attempt === attempt { attempt.send(trailers: trailers) }
         if isRequestComplete || awaitsUpgrade, self.attempt === attempt {
+            if !isRequestComplete { attempt.requestWritten() }
             attempt.requestComplete(perTryTimeout: perTryTimeout)
         }
         if isRequestPaused {

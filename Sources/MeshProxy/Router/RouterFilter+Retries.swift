@@ -130,6 +130,7 @@ extension RouterFilter {
             }
             attempt.abandon()
             self.attempt = nil
+            stream.info.timing?.attemptFailed(loop)
             backoffTimer = loop.arm(self, Timer.backoff, after: delay)
             return true
         }

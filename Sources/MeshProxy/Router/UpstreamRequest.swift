@@ -66,6 +66,7 @@ package final class UpstreamRequest: PoolWaiter, ClientStreamDelegate, TimerTarg
     // MARK: PoolWaiter
 
     package func poolReady(_ upstream: any ClientStream, on connection: UpstreamConnection) {
+        let hasWaited = ticket != nil
         ticket = nil
         guard case .waiting = state else { return upstream.reset(.localReset) }
         state = .active(upstream)
@@ -78,6 +79,7 @@ package final class UpstreamRequest: PoolWaiter, ClientStreamDelegate, TimerTarg
         info.upstreamConnectEnd = connection.connectedAt
         info.upstreamHandshakeEnd = connection.securedAt
         info.upstreamConnectionID = connection.id
+        info.timing?.poolReady(loop, hasWaited: hasWaited, connect: connection.connectTime)
         if idleTimeout > .zero { idleTimer = loop.arm(self, Timer.idle, after: idleTimeout) }
         if duration > .zero { durationTimer = loop.arm(self, Timer.duration, after: duration) }
         router.attemptReady(self, connection)
@@ -101,29 +103,43 @@ package final class UpstreamRequest: PoolWaiter, ClientStreamDelegate, TimerTarg
     func send(head: HeaderMap, endStream: Bool) {
         guard case .active(let upstream) = state else { return }
         hasRequestBegun = true
-        stream.info.firstUpstreamByteSent = loop.now
-        if endStream { requestSent() }
+        let points = endStream ? Self.wholeRequest : .upstreamRequestBegin
+        let now = stream.time(at: points)
+        stream.info.firstUpstreamByteSent = now
+        if endStream { requestSent(at: now) }
         upstream.sendHead(head, endStream: endStream)
+        if endStream { requestWritten() }
     }
+
+    /// One reading is enough for a request that is a head.
+    private static let wholeRequest: TimePoints = [.upstreamRequestBegin, .upstreamRequestEnd]
 
     func send(_ bytes: Bytes, endStream: Bool) {
         guard case .active(let upstream) = state else { return }
         hasBodyBegun = true
         restartIdleTimer()
-        if endStream { requestSent() }
+        if endStream { requestSent(at: stream.time(at: .upstreamRequestEnd)) }
         upstream.sendData(bytes, endStream: endStream)
+        if endStream { requestWritten() }
         if endStream, isResponseEnded { bothEnded() }
     }
 
     func send(trailers: HeaderMap) {
         guard case .active(let upstream) = state else { return }
-        requestSent()
+        requestSent(at: stream.time(at: .upstreamRequestEnd))
         upstream.sendTrailers(trailers)
+        requestWritten()
     }
 
-    private func requestSent() {
+    private func requestSent(at time: Instant) {
         isRequestSent = true
-        stream.info.lastUpstreamByteSent = loop.now
+        stream.info.lastUpstreamByteSent = time
+    }
+
+    /// All of it is in the connection's output, as far as windows allow; of a tunnel's, the head.
+    func requestWritten() {
+        guard let timing = stream.info.timing else { return }
+        connection?.requestWritten(timing)
     }
 
     /// The client has sent the whole request: the time allowed for this attempt begins
@@ -145,6 +161,7 @@ package final class UpstreamRequest: PoolWaiter, ClientStreamDelegate, TimerTarg
     package func responseHead(_ head: HeaderMap, endStream: Bool) {
         noteResponse()
         isResponseHeadReceived = true
+        stream.info.timing?.responseBegan(loop)
         loop.cancel(&perTryTimer)
         if endStream { responseEnded() }
         router.responseHead(head, endStream: endStream, from: self)
@@ -152,6 +169,7 @@ package final class UpstreamRequest: PoolWaiter, ClientStreamDelegate, TimerTarg
 
     package func responseData(_ bytes: Bytes, endStream: Bool) {
         restartIdleTimer()
+        if !bytes.isEmpty { stream.info.timing?.responseBodyBegan(loop) }
         if endStream { responseEnded() }
         router.responseData(bytes, endStream: endStream, from: self)
     }
@@ -186,12 +204,13 @@ package final class UpstreamRequest: PoolWaiter, ClientStreamDelegate, TimerTarg
         restartIdleTimer()
         guard !hasResponseBegun else { return }
         hasResponseBegun = true
-        stream.info.firstUpstreamByteReceived = loop.now
+        stream.info.firstUpstreamByteReceived = stream.time(at: .upstreamResponseBegin)
     }
 
     private func responseEnded() {
         isResponseEnded = true
-        stream.info.lastUpstreamByteReceived = loop.now
+        stream.info.lastUpstreamByteReceived = stream.time(at: .upstreamResponseEnd)
+        stream.info.timing?.responseEnded(loop)
         // With its request unfinished the stream is still to be given up, see ``abandon()``, or is a tunnel.
         if isRequestSent { bothEnded() }
     }

@@ -27,8 +27,12 @@ package final class WorkerAccessLogs: TimerTarget {
     }
 
     /// Compiles a logger. `runtime` gives the value of a runtime key; sources of formats must have been
-    /// resolved on the control thread.
-    package func logger(_ config: AccessLogConfig, runtime: RuntimeConfig) -> AccessLogger {
+    /// resolved on the control thread; `demand` hears what the format wants to be measured.
+    package func logger(
+        _ config: AccessLogConfig,
+        runtime: RuntimeConfig,
+        noting demand: TimePointDemand? = nil
+    ) -> AccessLogger {
         let file = writer.file(config.sink)
         let output: LogOutput
         if let known = outputs.first(where: { $0.isFor(file) }) {
@@ -38,7 +42,7 @@ package final class WorkerAccessLogs: TimerTarget {
             outputs.append(output)
         }
         return AccessLogger(
-            BodyFormat(config.format, environment),
+            BodyFormat(config.format, demand.map(environment.noting) ?? environment),
             config.filter.map { AccessLogFilter($0, runtime: runtime) },
             output,
             self

@@ -36,10 +36,18 @@ package struct FormatContext {
 package struct FormatEnvironment: Sendable {
     package let hostname: String
     package let variable: @Sendable (_ name: String) -> String?
+    /// Hears which points in time the formats compiled with this ask for.
+    package private(set) var demand: TimePointDemand?
 
     package init(hostname: String, variable: @escaping @Sendable (_ name: String) -> String?) {
         self.hostname = hostname
         self.variable = variable
+    }
+
+    package func noting(_ demand: TimePointDemand) -> FormatEnvironment {
+        var environment = self
+        environment.demand = demand
+        return environment
     }
 }
 
@@ -195,6 +203,7 @@ private struct Compiler {
             times.append(format)
             steps.append(.time(time, format: Int16(times.count - 1)))
         case .commonDuration(let from, let to, let unit):
+            environment.demand?.note(from, to, unit)
             steps.append(.duration(from: from, to: to, unit))
         case .environment(let name, let lengthMax):
             guard let value = environment.variable(name) else { return steps.append(.absent) }

@@ -332,7 +332,15 @@ enum FormatValues {
         let stream = context.stream
         return switch point {
         case .downstreamConnectionBegin: stream.connection.start
+        case .downstreamConnectionEnd: stream.connection.end
+        case .downstreamHandshakeBegin: stream.connection.handshakeStart
+        case .downstreamHandshakeEnd: stream.connection.handshakeEnd
         case .requestBegin: stream.start
+        case .requestHeadEnd: stream.timing?.headEnd
+        case .authorized: stream.timing?.authorized
+        case .routed: stream.timing?.routed
+        case .poolReady: stream.timing?.poolReady
+        case .requestFlushed: stream.timing?.requestFlushed
         case .requestEnd: stream.lastDownstreamByteReceived
         case .upstreamConnectBegin: stream.upstreamConnectStart
         case .upstreamConnectEnd: stream.upstreamConnectEnd
@@ -340,6 +348,7 @@ enum FormatValues {
         case .upstreamRequestBegin: stream.firstUpstreamByteSent
         case .upstreamRequestEnd: stream.lastUpstreamByteSent
         case .upstreamResponseBegin: stream.firstUpstreamByteReceived
+        case .upstreamResponseBodyBegin: stream.timing?.responseBodyBegin
         case .upstreamResponseEnd: stream.lastUpstreamByteReceived
         case .responseBegin: stream.firstDownstreamByteSent
         case .responseEnd: stream.lastDownstreamByteSent

@@ -3,7 +3,7 @@ import Synchronization
 
 /// What a histogram's values count.
 package enum HistogramUnit: UInt8, Sendable {
-    case unspecified, bytes, microseconds, milliseconds
+    case unspecified, bytes, nanoseconds, microseconds, milliseconds
 }
 
 /// A distribution (Envoy's `Histogram`): one worker's bins.
@@ -11,11 +11,12 @@ package enum HistogramUnit: UInt8, Sendable {
 /// Bins are log-linear with two significant decimal digits, as libcircllhist's, so that quantiles
 /// equal Envoy's. One thread records; a decade of bins is allocated with its first value.
 package struct Histogram: @unchecked Sendable {
-    /// Word 0 counts zeros; word 1 + d holds the address of decade d's 90 bins, or 0.
+    /// Word 0 counts zeros; word 1 + d holds the address of decade d's 90 bins, or 0; the last has the sum.
     fileprivate let words: StatsCell
 
     package func record(_ value: UInt64) {
-        guard value > 0 else { return Self.increment(words) }
+        guard value > 0 else { return Self.add(1, to: words) }
+        Self.add(value, to: words + HistogramBins.sumWord)
         // The two leading digits: 10...99, of which 7 is 70.
         var leading = value
         var decade = 1
@@ -32,7 +33,7 @@ package struct Histogram: @unchecked Sendable {
             bitPattern: UInt(slot.pointee.load(ordering: .relaxed))
         )
         let bins = known.map { $0.assumingMemoryBound(to: Atomic<UInt64>.self) } ?? addDecade(slot)
-        Self.increment(bins + Int(truncatingIfNeeded: leading &- 10))
+        Self.add(1, to: bins + Int(truncatingIfNeeded: leading &- 10))
     }
 
     @inline(never)
@@ -44,8 +45,8 @@ package struct Histogram: @unchecked Sendable {
     }
 
     @inline(__always)
-    private static func increment(_ cell: StatsCell) {
-        cell.pointee.store(cell.pointee.load(ordering: .relaxed) &+ 1, ordering: .relaxed)
+    private static func add(_ n: UInt64, to cell: StatsCell) {
+        cell.pointee.store(cell.pointee.load(ordering: .relaxed) &+ n, ordering: .relaxed)
     }
 }
 
@@ -66,17 +67,28 @@ package final class HistogramMetric: @unchecked Sendable {
     }
 
     /// Envoy's, in milliseconds or whatever the unit is.
-    static let defaultBounds: [Double] = [
+    private static let defaultBounds: [Double] = [
         0.5, 1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000, 300_000,
         600_000, 1_800_000, 3_600_000,
     ]
+    /// For nanoseconds: from half a microsecond to a minute.
+    private static let nanosecondBounds: [Double] = [
+        500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
+        2_500_000, 5_000_000, 10_000_000, 25_000_000, 50_000_000, 100_000_000, 250_000_000,
+        500_000_000, 1_000_000_000, 2_500_000_000, 5_000_000_000, 10_000_000_000, 30_000_000_000,
+        60_000_000_000,
+    ]
+
+    static func bounds(_ unit: HistogramUnit) -> [Double] {
+        unit == .nanoseconds ? nanosecondBounds : defaultBounds
+    }
 
     init(name: String, unit: HistogramUnit, shards: Int, bounds: [Double]) {
         self.name = name
         self.unit = unit
         self.bounds = bounds
         self.shards = (0..<shards).map { _ in
-            StatsArena.makeCells(1 + HistogramBins.decades)
+            StatsArena.makeCells(HistogramBins.sumWord + 1)
         }
     }
 
@@ -85,7 +97,10 @@ package final class HistogramMetric: @unchecked Sendable {
     /// All values since the start.
     package func cumulative() -> HistogramBins {
         var bins = HistogramBins()
+        // Where every nanosecond is to be accounted for; elsewhere the sum is Envoy's.
+        if unit == .nanoseconds { bins.exactSum = 0 }
         for words in shards {
+            bins.exactSum? &+= words[HistogramBins.sumWord].load(ordering: .relaxed)
             bins.add(0, words.pointee.load(ordering: .relaxed))
             for decade in 0..<HistogramBins.decades {
                 let address = words[1 + decade].load(ordering: .acquiring)
@@ -121,9 +136,13 @@ package struct HistogramBins: Sendable {
     static let decades = 20
     /// Leading digits 10 to 99.
     static let binsPerDecade = 90
+    /// Where a worker's cells have the sum of its values: behind the zeros and the decades.
+    static let sumWord = 1 + decades
 
     /// Bin 0 is zero; bin 1 + 90 d + m holds values of decade d that begin with digits 10 + m.
     private var bins: [(bin: Int, count: UInt64)] = []
+    /// Nil where the bins have to tell it.
+    fileprivate(set) var exactSum: UInt64?
 
     package init() {}
 
@@ -151,6 +170,7 @@ package struct HistogramBins: Sendable {
         for entry in past.bins { before[entry.bin] = entry.count }
         var rest = HistogramBins()
         for entry in bins { rest.add(entry.bin, entry.count &- (before[entry.bin] ?? 0)) }
+        rest.exactSum = exactSum.map { $0 &- (past.exactSum ?? 0) }
         return rest
     }
 
@@ -165,9 +185,10 @@ package struct HistogramBins: Sendable {
     package var sampleCount: UInt64 { bins.reduce(0) { $0 &+ $1.count } }
 
     /// The sum of all values, each taken near the middle of its bin: where values that thin out as
-    /// 1/x balance, as libcircllhist has it.
+    /// 1/x balance, as libcircllhist has it. Exact for nanoseconds.
     package var sampleSum: Double {
-        bins.reduce(0) { sum, entry in
+        if let exactSum { return Double(exactSum) }
+        return bins.reduce(0) { sum, entry in
             let (left, width) = Self.extent(entry.bin)
             let middle = left > 0 ? left + width * (left / (left + left + width)) : 0
             return sum + middle * Double(entry.count)

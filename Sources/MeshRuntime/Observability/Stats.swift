@@ -169,7 +169,7 @@ package final class StatsRegistry: Sendable {
                 name: name,
                 unit: unit,
                 shards: shards,
-                bounds: options.buckets(name) ?? HistogramMetric.defaultBounds
+                bounds: options.buckets(name) ?? HistogramMetric.bounds(unit)
             )
             state.histogramByName[name] = metric
             if isKept {

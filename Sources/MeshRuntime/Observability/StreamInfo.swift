@@ -33,8 +33,11 @@ package final class ConnectionInfo {
     package var filterState: [String: FilterStateObject] = [:]
     package var start: Instant
     package var startWall: WallTime
-    /// When the TLS handshake was complete.
+    /// When the TLS handshake began and was complete; nil without TLS.
+    package var handshakeStart: Instant?
     package var handshakeEnd: Instant?
+    /// When it was closed; nil while it is open.
+    package var end: Instant?
 
     package init(
         remoteAddress: SocketAddress,
@@ -80,6 +83,8 @@ package final class StreamInfo {
     package var firstDownstreamByteSent: Instant?
     package var lastDownstreamByteSent: Instant?
     package var end: Instant?
+    /// What is measured besides; nil unless somebody asks for it.
+    package var timing: RequestTiming?
 
     /// Nil for raw TCP.
     package var httpVersion: HTTPVersion?
@@ -139,6 +144,7 @@ package final class StreamInfo {
         lastUpstreamByteSent = nil
         firstUpstreamByteReceived = nil
         lastUpstreamByteReceived = nil
+        timing?.forgetUpstream()
         upstreamHTTPVersion = nil
         upstreamWireBytesReceived = 0
         upstreamWireBytesSent = 0

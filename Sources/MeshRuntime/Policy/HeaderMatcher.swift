@@ -97,7 +97,7 @@ package final class HeaderMatcher: Sendable {
             .envoyRateLimited, .envoyImmediateHealthCheckFail, .envoyUpstreamHealthCheckedCluster,
             .envoyDegraded, .envoyNotForwarded, .traceparent, .tracestate, .b3, .b3TraceID,
             .grpcStatus,
-            .grpcMessage, .serverTiming, .meshExplain, .etag:
+            .grpcMessage, .serverTiming, .meshExplain, .meshTiming, .etag:
             return false
         case .some:
             return true

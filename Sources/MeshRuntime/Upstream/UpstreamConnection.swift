@@ -46,6 +46,9 @@ package final class UpstreamConnection {
     /// Bytes are being delivered to the codec: in HTTP/1 there is room only after it has seen all.
     private var isDelivering = false
 
+    /// Ends of requests that somebody times.
+    private var marks = FlushMarks()
+
     private enum Timer { static let idle: UInt8 = 0, duration: UInt8 = 1, yield: UInt8 = 2 }
 
     /// The longest that a connection with requests under way takes no other, to leave its slot.
@@ -69,8 +72,12 @@ package final class UpstreamConnection {
     package var tls: TLSConnectionInfo? { connection?.tls }
     /// When it began to connect, when TCP was connected, and when TLS was established, where it is used.
     package var start: Instant { account.start }
-    package var connectedAt: Instant? { connection?.connectedAt }
+    package var connectedAt: Instant? { (connection?.connectedAt).map { max($0, start) } }
     package var securedAt: Instant? { account.securedAt }
+    /// What it took to make it; nil once it has served another request than the present one.
+    package var connectTime: Nanoseconds? {
+        isReused ? nil : (securedAt ?? connectedAt).map { $0 - start }
+    }
     /// Why it could not be made, or why its TLS failed; empty otherwise.
     package var transportFailureReason: String { account.transportFailureReason }
 
@@ -283,6 +290,23 @@ extension UpstreamConnection: ConnectionDelegate {
     package func connectionOutputUnblocked(_ connection: Connection) {
         pool.stats.upstreamFlowControlDrainedTotal.add()
         codec?.outputUnblocked()
+    }
+
+    package func connectionFlushed(_ connection: Connection) {
+        var now: Instant?
+        while let mark = marks.next(on: connection) {
+            let time = now ?? pool.loop.system.now()
+            now = time
+            mark.requestFlushed(at: time)
+        }
+    }
+
+    /// The request that `timing` measures was written: looks for its end in the output.
+    package func requestWritten(_ timing: RequestTiming) {
+        guard let connection, let mark = timing.requestMark(on: connection) else { return }
+        if connection.bufferedBytes > 0 { return marks.append(mark, on: connection) }
+        // Large pieces do not wait for the flush.
+        mark.requestFlushed(at: timing.time(at: .requestFlushed, pool.loop))
     }
 
     package func connectionClosed(_ connection: Connection, _ reason: ConnectionCloseReason) {

@@ -20,7 +20,7 @@ struct UpstreamConnectionAccount {
         self.cluster = cluster
         self.endpoint = endpoint
         remoteAddress = endpoint.address
-        start = cluster.worker.loop.now
+        start = cluster.worker.loop.system.now()
     }
 
     // MARK: Beginning
@@ -65,7 +65,7 @@ struct UpstreamConnectionAccount {
     mutating func established(_ connection: Connection) {
         cluster.stats.upstreamCxConnectMs.record(milliseconds)
         guard let tls = connection.tls else { return }
-        securedAt = cluster.worker.loop.now
+        securedAt = cluster.worker.loop.system.now()
         cluster.tlsStats?.established(tls, connection.secure as? TLSSession)
     }
 
