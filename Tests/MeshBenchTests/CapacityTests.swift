@@ -1,3 +1,4 @@
+import Foundation
 import MeshBench
 import Testing
 
@@ -125,6 +126,19 @@ import Testing
         let text = CapacityText.text(question, Samples.report([]), name: "r.json")
         #expect(text.contains("Nobody in the report has a figure"))
         #expect(text.contains("two-hop-h1"))
+    }
+
+    @Test func `every scenario it asks for is one that there is`() {
+        let known = Set(ScenarioCatalogue.all.map(\.id))
+        for version in CapacityQuestion.HTTPVersion.allCases {
+            var question = question
+            question.version = version
+            for names in CapacityText.needed(question) {
+                for name in names.components(separatedBy: " or ") {
+                    #expect(known.contains(name), "\(name)")
+                }
+            }
+        }
     }
 
     @Test func `every peer is asked for the same scenario`() throws {

@@ -83,6 +83,14 @@ struct CapacitySource {
         processes: 2
     )
 
+    /// Everything that is asked for.
+    static func all(_ version: CapacityQuestion.HTTPVersion) -> [CapacitySource] {
+        [
+            .twoHops(version), .twoAgents, .mutualIn, .mutualOut, .plainHop, .proxyStart,
+            .agentsStart, .plainConnection, .mutualConnection, .tunnel,
+        ]
+    }
+
     /// The peer's figure. Every peer is asked for the same scenario: the best that anybody has it of.
     func find(in report: BenchReport, of peer: String) -> CapacityInput? {
         guard let scenario = scenario(in: report),

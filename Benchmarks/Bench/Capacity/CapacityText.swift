@@ -132,13 +132,12 @@ package enum CapacityText {
             ? name : "\(name) (waypoints: \(PeerName.title(plan.waypointPeer)))"
     }
 
-    private static func needed(_ question: CapacityQuestion) -> [String] {
-        let sources: [CapacitySource] = [
-            .twoHops(question.version), .twoAgents, .mutualIn, .mutualOut, .plainHop,
-            .plainConnection,
-            .mutualConnection, .tunnel,
-        ]
-        return sources.map { $0.scenarios.joined(separator: " or ") }
+    /// Scenarios that the answer is made of.
+    package static func needed(_ question: CapacityQuestion) -> [String] {
+        var seen = Set<String>()
+        return CapacitySource.all(question.version)
+            .map { $0.scenarios.joined(separator: " or ") }
+            .filter { seen.insert($0).inserted }
     }
 
     private static let caveats = [

@@ -115,6 +115,9 @@ enum PageStyle {
         svg .curve{fill:none;stroke:currentColor;stroke-width:2;stroke-linejoin:round;stroke-linecap:round}
         svg .peer-meshproxy .curve{stroke-width:2.8}
         svg .peer-direct .curve,svg .peer-floor .curve{stroke-width:1.5;stroke-dasharray:5 4}
+        svg .variant .curve{stroke-dasharray:2 5}
+        svg .variant .full{fill-opacity:.66}
+        svg .variant .light{fill-opacity:.3}
         svg .mark{fill:currentColor;stroke:var(--panel);stroke-width:1.2}
         svg .leader{stroke:currentColor;stroke-width:1;stroke-opacity:.45}
         svg .hover{fill:transparent}
@@ -144,7 +147,8 @@ enum PageStyle {
         \(PeerColour.rules(isDark: false))
         main{max-width:none;padding:0}button.switch,nav,summary{display:none}
         .scenario{break-inside:auto}figure{background:none;border:1px solid var(--line)}
-        body{font-size:12px}.grid{grid-template-columns:1fr 1fr}.columns{columns:2}h2,h3{break-after:avoid}
+        body{font-size:12px}.scroll{overflow:visible}table{font-size:9px}tr{break-inside:avoid}
+        th,td,.glance th,.glance td{padding:2px 4px;white-space:normal}.grid{grid-template-columns:1fr 1fr}.columns{columns:2}h2,h3{break-after:avoid}
         *{-webkit-print-color-adjust:exact;print-color-adjust:exact}}
         """
 

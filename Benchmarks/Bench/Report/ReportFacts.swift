@@ -32,10 +32,11 @@ extension BenchReport {
                 .map { (scenario.id, $0.median, scenario.leading) }
         }
         let fastest = times.map(\.1).min() ?? 0
-        return Set(
-            times.filter { $0.1 >= 2 * fastest && $0.1 > 50 || $0.2 == .startResidentMiB }
-                .map(\.0)
-        )
+        let slow = times.filter { _, time, leading in
+            let isSlow = time >= 2 * fastest && time > 50
+            return isSlow || times.count == 1 || leading == .startResidentMiB
+        }
+        return Set(slow.map(\.0))
     }
 
     /// The figures of a scenario that a table shows without being asked for all.

@@ -1,10 +1,5 @@
 import Foundation
 
-/// A report's file; what a reader can do about it stands in the error.
-package struct ReportFileError: Error, CustomStringConvertible {
-    package let description: String
-}
-
 extension BenchReport {
     /// Reads what `mesh-bench run` wrote.
     package init(contentsOf path: String) throws {
@@ -12,8 +7,8 @@ extension BenchReport {
         do {
             data = try Data(contentsOf: URL(fileURLWithPath: path))
         } catch {
-            throw ReportFileError(
-                description: "read report: \(path): \(error.localizedDescription); check the path"
+            throw BenchError(
+                "read report: \(path): \(error.localizedDescription); check the path"
             )
         }
         try self.init(json: data, name: path)
@@ -25,15 +20,15 @@ extension BenchReport {
         do {
             let schema = try JSONDecoder().decode(Head.self, from: data).schema
             guard schema == BenchReport.currentSchema else {
-                throw ReportFileError(
-                    description: "read report: \(name): its schema is \(schema), and this "
+                throw BenchError(
+                    "read report: \(name): its schema is \(schema), and this "
                         + "mesh-bench reads \(BenchReport.currentSchema); use the one that wrote it"
                 )
             }
             self = try JSONDecoder().decode(BenchReport.self, from: data)
         } catch let error as DecodingError {
-            throw ReportFileError(
-                description: "read report: \(name): \(Self.reason(error)); "
+            throw BenchError(
+                "read report: \(name): \(Self.reason(error)); "
                     + "is it a report of mesh-bench run?"
             )
         }

@@ -16,6 +16,15 @@ package enum ReportPage {
                 PageParts.glance(report, colours: colours)
             )
         )
+        sections.append(
+            section(
+                "additions",
+                "What it adds",
+                "CPU of a request, µs, beyond the same scenario without: policies, logs, large files, our own "
+                    + "stamps. In brackets what the spreads allow; ≈ means that it may be nothing.",
+                Additions(report).table(colours: colours)
+            )
+        )
         if let before { sections.append(difference(before, report)) }
         sections.append(
             section(
@@ -121,6 +130,7 @@ package enum ReportPage {
         let plots = ScenarioPlots(scenario: scenario, colours: colours)
         var drawings = [plots.cpu(), plots.added(), plots.latency(), plots.load()]
         drawings += scenario.ordered.map(costs.phases)
+        drawings += [plots.bars(.connectionKiB), plots.bars(.streamKiB)]
         if showsStart { drawings.append(plots.bars(.startMilliseconds)) }
         return """
             <section class="scenario" id="\(HTML.anchor(scenario.id))">

@@ -10,6 +10,8 @@ package enum ReportTable {
         }
         let glance = glance(of: report, width: width)
         if !glance.isEmpty { lines += [""] + glance }
+        let additions = Additions(report).lines(width: width)
+        if !additions.isEmpty { lines += [""] + additions }
         lines += [""] + legend(width: width)
         return lines.joined(separator: "\n") + "\n"
     }
@@ -48,33 +50,40 @@ package enum ReportTable {
         """.wrapped(to: width)
     }
 
-    /// MeshProxy's leading figure of each scenario, divided by each peer's; in parts where there are more
-    /// peers than fit.
+    /// MeshProxy's leading figure of each scenario, divided by each peer's.
     private static func glance(of report: BenchReport, width: Int) -> [String] {
-        let rows = report.scenarios.compactMap { scenario -> (ScenarioReport, [String])? in
+        let peers = report.comparedPeers
+        let rows = report.scenarios.compactMap { scenario -> [String]? in
             guard let kind = scenario.leading, let figure = scenario.subject?.figures[kind] else {
                 return nil
             }
             let name = "\(scenario.id): \(kind.heading(per: scenario.unit))"
-            return (scenario, [name, FigureText(figure, kind: kind).median])
+            return [name, FigureText(figure, kind: kind).median]
+                + peers.map { scenario.leadingRatio(to: $0)?.text ?? "–" }
         }
-        func part(_ peers: ArraySlice<String>) -> [String] {
-            let heading = ["At a glance", "MeshProxy"] + peers.map { "÷ " + PeerName.title($0) }
-            let cells = rows.map { scenario, cells in
-                cells
-                    + peers.map { scenario.leadingRatio(to: $0)?.text ?? "–" }
-            }
-            return grid([heading] + cells, leftColumns: 1)
+        guard !rows.isEmpty, !peers.isEmpty else { return [] }
+        let heading = ["At a glance", "MeshProxy"] + peers.map { "÷ " + PeerName.title($0) }
+        return parts([heading] + rows, leftColumns: 1, fixed: 2, width: width)
+    }
+
+    /// A grid that is repeated with its first columns where the others do not fit beside each other.
+    static func parts(
+        _ rows: [[String]],
+        leftColumns: Int,
+        fixed: Int,
+        width: Int
+    ) -> [String] {
+        func part(_ columns: Range<Int>) -> [String] {
+            grid(rows.map { Array($0.prefix(fixed) + $0[columns]) }, leftColumns: leftColumns)
         }
+        let all = rows.first?.count ?? 0
         var lines: [String] = []
-        var peers = report.comparedPeers[...]
-        while !rows.isEmpty, !peers.isEmpty {
-            var count = peers.count
-            while count > 1, (part(peers.prefix(count)).map(\.count).max() ?? 0) > width {
-                count -= 1
-            }
-            lines += part(peers.prefix(count))
-            peers = peers.dropFirst(count)
+        var start = fixed
+        while start < all {
+            var end = all
+            while end > start + 1, (part(start..<end).map(\.count).max() ?? 0) > width { end -= 1 }
+            lines += part(start..<end)
+            start = end
         }
         return lines
     }

@@ -61,7 +61,7 @@ struct ScenarioPlots {
         let series = curves.map { result, latency in
             LineChart.Series(
                 name: PeerName.title(result.peer),
-                colour: colours.style(result.peer),
+                colour: style(result.peer),
                 points: latency.curve.map {
                     LineChart.Point(x: axis.position($0.percentile), y: $0.microseconds)
                 }
@@ -122,7 +122,7 @@ struct ScenarioPlots {
             let points = result.loadCurve.sorted { $0.requestsPerSecond < $1.requestsPerSecond }
             return LineChart.Series(
                 name: PeerName.title(result.peer),
-                colour: colours.style(result.peer),
+                colour: style(result.peer),
                 points: points.map { point in
                     let p50 = Number.text(Double(point.p50Nanoseconds) / 1000)
                     let p99 = Double(point.p99Nanoseconds) / 1000
@@ -184,11 +184,18 @@ struct ScenarioPlots {
             ? figure.lowest / divisor...figure.highest / divisor : nil
         return BarChart.Row(
             name: name,
-            colour: colours.style(result.peer),
+            colour: style(result.peer),
             segments: segments,
             spread: spread,
             label: text.median
         )
+    }
+
+    /// Class of a peer; of its second variant and further ones, which share its colour, another line too.
+    private func style(_ peer: String) -> String {
+        let base = PeerName.base(peer)
+        let first = scenario.ordered.first { PeerName.base($0.peer) == base }?.peer
+        return colours.style(peer) + (first == peer ? "" : " variant")
     }
 
     /// What a screen reader says of a plot: the figures.
