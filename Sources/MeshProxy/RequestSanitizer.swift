@@ -294,22 +294,37 @@ enum RequestID {
     private static let versionAt = 14
 
     static func set(_ head: HeaderMap, _ random: (UInt64, UInt64)) {
-        withUnsafeTemporaryAllocation(byteCount: size, alignment: 1) { text in
-            let high = random.0 & ~0xF000 | 0x4000
-            let low = random.1 & ~(0b11 << 62) | 0b10 << 62
-            var digit = 0
-            for at in 0..<size {
-                if at == 8 || at == 13 || at == 18 || at == 23 {
-                    text[at] = UInt8(ascii: "-")
-                    continue
-                }
-                let word = digit < 16 ? high : low
-                let value = UInt8(truncatingIfNeeded: word >> UInt64(60 - digit % 16 * 4)) & 15
-                text[at] = value < 10 ? 0x30 + value : 0x57 + value
-                digit &+= 1
-            }
+        let high = random.0 & ~0xF000 | 0x4000
+        let low = random.1 & ~(0b11 << 62) | 0b10 << 62
+        withUnsafeTemporaryAllocation(byteCount: size, alignment: 8) { text in
+            text.storeBytes(of: digits(high >> 32), as: UInt64.self)
+            store(digits(high), at: 9, of: text)
+            store(digits(low >> 32), at: 19, of: text)
+            text.storeBytes(of: digits(low), toByteOffset: 28, as: UInt64.self)
+            let hyphen = UInt8(ascii: "-")
+            text[8] = hyphen
+            text[13] = hyphen
+            text[18] = hyphen
+            text[23] = hyphen
             head.set(.requestID, Bytes(text))
         }
+    }
+
+    /// Two groups of four digits, with room for the hyphen between them.
+    private static func store(_ digits: UInt64, at: Int, of text: UnsafeMutableRawBufferPointer) {
+        let first = UInt32(truncatingIfNeeded: digits)
+        text.storeBytes(of: first, toByteOffset: at, as: UInt32.self)
+        text.storeBytes(of: UInt32(digits >> 32), toByteOffset: at + 5, as: UInt32.self)
+    }
+
+    /// Eight hexadecimal digits of the lower half, the highest at the lowest address; all at once.
+    private static func digits(_ value: UInt64) -> UInt64 {
+        var spread = UInt64(UInt32(truncatingIfNeeded: value).byteSwapped)
+        spread = (spread | spread << 16) & 0x0000_FFFF_0000_FFFF
+        spread = (spread | spread << 8) & 0x00FF_00FF_00FF_00FF
+        let nibbles = spread >> 4 & 0x000F_000F_000F_000F | (spread & 0x000F_000F_000F_000F) << 8
+        let isLetter = (nibbles &+ 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101
+        return nibbles &+ 0x3030_3030_3030_3030 &+ isLetter &* 0x27
     }
 
     /// Makes the id one that says nothing about sampling.
