@@ -143,7 +143,7 @@ package final class TLSContext: @unchecked Sendable {
             if protectsRecords {
                 SSL_CTX_set_keylog_callback(context) { ssl, line in
                     guard let line, let session = TLSSession.of(ssl) else { return }
-                    session.learn(keyLogLine: String(cString: line))
+                    session.learn(keyLogLine: line)
                 }
             }
             switch settings.role {

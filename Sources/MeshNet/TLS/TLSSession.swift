@@ -303,7 +303,7 @@ package final class TLSSession: SecureTransport {
     }
 
     /// OpenSSL tells of a secret; see ``TLSContext``.
-    func learn(keyLogLine line: String) {
+    func learn(keyLogLine line: UnsafePointer<CChar>) {
         guard let known = TLSTrafficSecret.parse(keyLogLine: line) else { return }
         if known.isServers { secrets.server = known.secret } else { secrets.client = known.secret }
     }

@@ -4,7 +4,7 @@ import Glibc
 /// One direction's key of a TLS 1.3 connection, with its sequence number (RFC 8446 §5.2 and §5.3).
 ///
 /// Protects and opens records in plain memory; knows nothing of what is in them.
-final class TLSRecordKey {
+package final class TLSRecordKey {
     static let headerBytes = 5
     static let tagBytes = 16
 
@@ -39,7 +39,7 @@ final class TLSRecordKey {
     }
 
     /// With the fastest implementation there is.
-    convenience init(_ secret: TLSTrafficSecret, sequence: UInt64, isForSending: Bool) {
+    package convenience init(_ secret: TLSTrafficSecret, sequence: UInt64, isForSending: Bool) {
         let gcm: AESGCM? =
             switch secret.suite {
             case .aes128GCM: AESGCM.best128

@@ -4,17 +4,17 @@ import Glibc
 ///
 /// Knows the form of a record, not what follows from it: ``TLSSession`` decides. An idle connection holds no
 /// buffer here.
-final class TLSRecords {
+package final class TLSRecords {
     /// The most plaintext in one record, and the most that protection adds.
-    static let plaintextMax = 16_384
+    package static let plaintextMax = 16_384
     private static let expansionMax = 256
     private static let overheadBytes = TLSRecordKey.headerBytes + 1 + TLSRecordKey.tagBytes
     /// Records under one key of ours, below what AES-GCM allows (RFC 8446 §5.5: 2^24.5).
     private static let recordsPerKeyMax: UInt64 = 1 << 24
 
-    enum Content {
-        static let changeCipherSpec: UInt8 = 20, alert: UInt8 = 21, handshake: UInt8 = 22
-        static let applicationData: UInt8 = 23
+    package enum Content {
+        package static let alert: UInt8 = 21, handshake: UInt8 = 22
+        package static let applicationData: UInt8 = 23
     }
 
     let reading: TLSRecordKey
@@ -22,13 +22,13 @@ final class TLSRecords {
     /// The beginning of a record that has not come whole.
     private var partial = ByteBuffer()
 
-    init(reading: TLSRecordKey, writing: TLSRecordKey) {
+    package init(reading: TLSRecordKey, writing: TLSRecordKey) {
         self.reading = reading
         self.writing = writing
     }
 
     /// What lies next in the received bytes.
-    enum Next {
+    package enum Next {
         /// More has to come; what there was is kept.
         case incomplete
         /// A whole record. Valid until ``consumed()``.
@@ -38,7 +38,7 @@ final class TLSRecords {
     }
 
     /// Takes the next record off `input`. To be followed by ``consumed()``.
-    func next(_ input: inout Bytes) -> Next {
+    package func next(_ input: inout Bytes) -> Next {
         if partial.isEmpty {
             guard let size = Self.size(input) else { return .overlong }
             if input.count >= size { return .record(Self.take(size, from: &input)) }
@@ -78,17 +78,17 @@ final class TLSRecords {
     }
 
     /// The record of ``next(_:)`` has been looked at.
-    func consumed() { partial.release() }
+    package func consumed() { partial.release() }
 
     // MARK: Opening
 
     /// Why a record cannot be what the peer meant to send (RFC 8446 §5.2 and §5.4).
-    enum Fault { case notGenuine, withoutContent, overlong }
+    package enum Fault { case notGenuine, withoutContent, overlong }
 
     /// Decrypts a record behind what is in `plaintext`, without counting it as there.
     ///
     /// - Returns: the content's type, and the content; nil with the fault noted in `fault`.
-    func open(
+    package func open(
         _ record: Bytes,
         behind plaintext: inout ByteBuffer,
         fault: inout Fault
@@ -118,7 +118,7 @@ final class TLSRecords {
     // MARK: Sealing
 
     /// Appends `content` in as many records as it takes.
-    func seal(_ content: Bytes, type: UInt8, into output: inout ByteBuffer) {
+    package func seal(_ content: Bytes, type: UInt8, into output: inout ByteBuffer) {
         let records = (content.count + Self.plaintextMax - 1) / Self.plaintextMax
         _ = output.reserve(content.count + records * Self.overheadBytes)
         var rest = content

@@ -1,8 +1,9 @@
 import COpenSSL
+import Glibc
 
 /// What the keys of one direction come from (RFC 8446 §7.1), and which cipher they are for.
-struct TLSTrafficSecret {
-    enum Suite {
+package struct TLSTrafficSecret {
+    package enum Suite: Sendable {
         case aes128GCM, aes256GCM, chaCha20Poly1305
 
         /// Nil: one whose records stay with OpenSSL.
@@ -32,7 +33,7 @@ struct TLSTrafficSecret {
     let suite: Suite
     private(set) var bytes: [UInt8]
 
-    init(_ suite: Suite, _ bytes: [UInt8]) {
+    package init(_ suite: Suite, _ bytes: [UInt8]) {
         self.suite = suite
         self.bytes = bytes
     }
@@ -62,19 +63,27 @@ struct TLSTrafficSecret {
         TLSTrafficSecret(suite, derived("traffic upd", count: bytes.count))
     }
 
-    /// What OpenSSL tells a key log of: `LABEL CLIENT_RANDOM SECRET`, the last two in hexadecimal.
-    static func parse(keyLogLine line: String) -> (isServers: Bool, secret: [UInt8])? {
-        let words = line.split(separator: " ")
-        guard words.count == 3, let isServers = Self.labels[words[0]] else { return nil }
-        let digits = words[2].utf8.map { $0 < 0x3A ? $0 &- 0x30 : ($0 | 0x20) &- 0x57 }
-        guard digits.count % 2 == 0, digits.allSatisfy({ $0 < 16 }) else { return nil }
-        let secret = stride(from: 0, to: digits.count, by: 2).map {
-            digits[$0] << 4 | digits[$0 + 1]
+    /// What OpenSSL tells a key log of: `LABEL CLIENT_RANDOM SECRET`, the last two in hexadecimal. Nil for
+    /// the secrets of the handshake and of exporters.
+    static func parse(keyLogLine line: UnsafePointer<CChar>) -> (isServers: Bool, secret: [UInt8])?
+    {
+        let isServers = strncmp(line, "SERVER_TRAFFIC_SECRET_0 ", 24) == 0
+        guard isServers || strncmp(line, "CLIENT_TRAFFIC_SECRET_0 ", 24) == 0,
+            let blank = strrchr(line, Int32(UInt8(ascii: " ")))
+        else { return nil }
+        let text = Bytes(start: blank + 1, count: strlen(blank + 1))
+        guard text.count % 2 == 0 else { return nil }
+        var secret: [UInt8] = []
+        secret.reserveCapacity(text.count / 2)
+        for at in stride(from: 0, to: text.count, by: 2) {
+            guard let high = digit(text[at]), let low = digit(text[at + 1]) else { return nil }
+            secret.append(high << 4 | low)
         }
         return (isServers, secret)
     }
 
-    private static let labels: [Substring: Bool] = [
-        "CLIENT_TRAFFIC_SECRET_0": false, "SERVER_TRAFFIC_SECRET_0": true,
-    ]
+    private static func digit(_ character: UInt8) -> UInt8? {
+        let value = character < 0x3A ? character &- 0x30 : (character | 0x20) &- 0x57
+        return value < 16 ? value : nil
+    }
 }
