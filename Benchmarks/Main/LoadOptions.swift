@@ -37,10 +37,13 @@ struct LoadOptions: ParsableArguments {
     )
     var rate: Double?
 
-    @Option(help: "Seconds of traffic before counting begins.")
+    @Option(help: "Seconds of traffic before counting begins; idle-… has none.")
     var warmUp = 1.0
 
-    @Option(name: .shortAndLong, help: "Seconds that are counted.")
+    @Option(
+        name: .shortAndLong,
+        help: "Seconds that are counted; idle-… counts as long as it stands."
+    )
     var duration = 5.0
 
     @Option(

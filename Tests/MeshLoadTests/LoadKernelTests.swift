@@ -1,3 +1,4 @@
+import Glibc
 import MeshLoad
 import MeshNet
 import Testing
@@ -15,7 +16,8 @@ import Testing
     }
 
     private func run(_ plan: LoadPlan) throws -> LoadResult {
-        let generator = try LoadGenerator(plan: plan, loop: loop)
+        let meter = ProcUsageMeter(plan.watched)
+        let generator = try LoadGenerator(plan: plan, loop: loop, meter: meter)
         generator.ended = { [loop] in loop.stop() }
         generator.start()
         loop.run()
@@ -66,6 +68,21 @@ import Testing
         #expect(result.requests == 20)
         // The first of each of the two at once had nothing to resume.
         #expect(result.sessionsResumed == (resumes ? 18 : 0))
+    }
+
+    @Test func `what a watched process used in the window is told`() throws {
+        var plan = try plan(.http1, to: upstream.addresses.http)
+        plan.warmUp = 0.01
+        plan.duration = 0.05
+        plan.watched = [WatchedProcess(name: "both ends", pid: getpid())]
+        let result = try run(plan)
+        let usage = try #require(result.processes.first)
+        #expect(usage.name == "both ends" && usage.pid == getpid())
+        #expect(usage.cpuNanoseconds > 0)
+        #expect(usage.residentKiB > 1000)
+        #expect((usage.proportionalKiB ?? 1) <= usage.residentKiB)
+        #expect(result.cpus.map(\.cpu) == Array(0..<result.cpus.count))
+        #expect(result.cpus.contains { $0.busy > 0 })
     }
 
     @Test func `a server with another name than the plan's is no answer`() throws {

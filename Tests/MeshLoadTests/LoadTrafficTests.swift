@@ -51,8 +51,10 @@ import Testing
         var plan = plan(traffic)
         plan.requests = 100
         plan.messageBytes = 5000
-        plan.bodyBytes = 3000
-        plan.method = "POST"
+        if [.http1, .http2, .connectHTTP1].contains(traffic) {
+            plan.bodyBytes = 3000
+            plan.method = "POST"
+        }
         if traffic == .http2 || traffic == .grpcStream { plan.streamsPerConnection = 4 }
         let generator = try start(plan)
         #expect(simulation.run(until: { generator.phase == .done }, limit: .seconds(20)))

@@ -16,9 +16,8 @@ extension BenchReport {
 
     /// Of JSON; `name` is who is to blame.
     package init(json data: Data, name: String) throws {
-        struct Head: Decodable { var schema: Int }
         do {
-            let schema = try JSONDecoder().decode(Head.self, from: data).schema
+            let schema = try JSONDecoder().decode(ReportHead.self, from: data).schema
             guard schema == BenchReport.currentSchema else {
                 throw BenchError(
                     "read report: \(name): its schema is \(schema), and this "
@@ -58,3 +57,7 @@ extension BenchReport {
         }
     }
 }
+
+/// What tells one version of a report's form from another. Not local to where it is decoded: optimised
+/// across modules, that would not link.
+struct ReportHead: Decodable { var schema: Int }

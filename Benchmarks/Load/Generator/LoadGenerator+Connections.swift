@@ -18,11 +18,11 @@ extension LoadGenerator {
         tally.connectionsOpened += 1
         if lane.connection?.tls?.isResumed ?? false { tally.sessionsResumed += 1 }
         lastNews = loop.system.now()
-        guard !lane.hasBeenUp, !plan.traffic.isChurn else { return }
+        guard !lane.hasBeenUp, !isChurn else { return }
         lane.hasBeenUp = true
         lanesUp += 1
         settled(lane)
-        if lanesUp == lanes.count, phase == .establishing, !plan.traffic.isIdle { startTraffic() }
+        if lanesUp == lanes.count, phase == .establishing, !isIdle { startTraffic() }
     }
 
     /// A lane's first attempt is over, well or not.

@@ -45,9 +45,9 @@ extension LoadGenerator {
     func offer(_ slot: RequestSlot) {
         guard !slot.isReady, !slot.isUnderWay, phase != .done else { return }
         slot.isReady = true
-        if plan.traffic.isIdle {
+        if isIdle {
             if !slot.isStanding { _ = begin(slot, due: nil, now: loop.system.now()) }
-        } else if plan.rate != nil {
+        } else if isScheduled {
             guard let due = waiting.take() else { return freeSlots.append(slot) }
             if !begin(slot, due: due, now: loop.system.now()) { waiting.putBack(due) }
         } else if phase == .establishing {
@@ -84,11 +84,10 @@ extension LoadGenerator {
         lastNews = now
         tally.answers &+= 1
         tally.countRecent(slot, at: now)
-        if plan.traffic.isIdle {
+        if isIdle {
             tally.count(slot, at: now, isScheduled: false)
             return stood(slot)
         }
-        let isScheduled = plan.rate != nil
         // In an open loop a request belongs to the window in which it was due.
         if isScheduled
             ? slot.due >= windowStart && (phase == .counting || phase == .draining)

@@ -10,6 +10,10 @@ package final class LoadGenerator: TimerTarget, DeferredWork {
     package enum Phase { case establishing, warming, counting, draining, standing, done }
 
     package let plan: LoadPlan
+    // What is asked of the plan for every request.
+    let isScheduled: Bool
+    let isChurn: Bool
+    let isIdle: Bool
     package let loop: EventLoop
     let target: LoadTarget
     let maps = HeaderMapPool()
@@ -42,7 +46,6 @@ package final class LoadGenerator: TimerTarget, DeferredWork {
     private(set) var windowStart = Instant(nanoseconds: .max)
     private var windowEnd: Instant?
     /// Of an open loop that ends by time.
-    private var scheduledStart: Instant?
     private(set) var scheduledEnd: Instant?
     private var bytesAtStart = LaneBytes()
     private var bytesAtEnd = LaneBytes()
@@ -75,6 +78,9 @@ package final class LoadGenerator: TimerTarget, DeferredWork {
     ) throws(LoadError) {
         try plan.check()
         self.plan = plan
+        isScheduled = plan.rate != nil
+        isChurn = plan.traffic.isChurn
+        isIdle = plan.traffic.isIdle
         self.loop = loop
         self.meter = meter
         target = try LoadTarget(plan)
@@ -92,39 +98,39 @@ package final class LoadGenerator: TimerTarget, DeferredWork {
     package func start() {
         lastNews = loop.system.now()
         _ = loop.arm(self, Timer.second, after: .seconds(1))
-        if plan.traffic.isChurn { startTraffic() } else { openLanes() }
+        if isChurn { startTraffic() } else { openLanes() }
     }
 
     func startTraffic() {
         guard phase == .establishing else { return }
         let now = loop.system.now()
         if let rate = plan.rate { schedule = LoadSchedule(start: now, rate: rate) }
-        if plan.requests == nil, plan.rate != nil {
-            // The loop's timers are coarse; what is due in the window is exact.
-            scheduledStart = now + Nanoseconds(seconds: plan.warmUp)
-            scheduledEnd = now + Nanoseconds(seconds: plan.warmUp + plan.duration)
-        }
         phase = .warming
         if plan.requests != nil || plan.warmUp <= 0 {
             openWindow()
         } else {
             _ = loop.arm(self, Timer.start, after: Nanoseconds(seconds: plan.warmUp))
         }
-        if plan.traffic.isChurn { for lane in lanes { lane.slots.forEach(offer) } }
-        if plan.rate == nil {
+        if isChurn { for lane in lanes { lane.slots.forEach(offer) } }
+        if !isScheduled {
             while let slot = freeSlots.take() { _ = begin(slot, due: nil, now: loop.system.now()) }
         }
         trafficStarted()
     }
 
     private func openWindow() {
-        phase = plan.traffic.isIdle ? .standing : .counting
+        phase = isIdle ? .standing : .counting
         bytesAtStart = laneBytes
         usageAtStart = meter?.read()
-        windowStart = scheduledStart ?? loop.system.now()
-        if plan.requests == nil, !plan.traffic.isIdle {
-            _ = loop.arm(self, Timer.end, after: Nanoseconds(seconds: plan.duration))
-        }
+        // Only now: reading takes longer than a request.
+        windowStart = loop.system.now()
+        guard plan.requests == nil, !isIdle else { return }
+        let duration = Nanoseconds(seconds: plan.duration)
+        // The loop's timers are coarse; what is due in the window is exact.
+        if isScheduled { scheduledEnd = windowStart + duration }
+        // Timers count from when the iteration began.
+        let elapsed = windowStart - loop.now
+        _ = loop.arm(self, Timer.end, after: Nanoseconds(elapsed.count + duration.count))
     }
 
     private func closeWindow() {
@@ -169,7 +175,7 @@ package final class LoadGenerator: TimerTarget, DeferredWork {
     /// Ends the window at once.
     package func interrupt() {
         guard phase != .done else { return }
-        if plan.traffic.isIdle { return release() }
+        if isIdle { return release() }
         isPartial = true
         finish()
     }
@@ -179,6 +185,11 @@ package final class LoadGenerator: TimerTarget, DeferredWork {
         closeWindow()
         if !isPartial, !plan.traffic.isBulk {
             tally.count(.unanswered, times: underWay + waiting.count)
+        }
+        if var usage = usageAtEnd {
+            // After the last answer, since it takes long, and before memory is given back.
+            meter?.addMemory(to: &usage)
+            usageAtEnd = usage
         }
         phase = .done
         for lane in lanes { lane.close() }
@@ -204,7 +215,7 @@ package final class LoadGenerator: TimerTarget, DeferredWork {
         let silence = loop.system.now() - lastNews
         switch phase {
         case .establishing where silence >= Self.establishPatience:
-            if lanesUp > 0, !plan.traffic.isIdle { startTraffic() } else { finish() }
+            if lanesUp > 0, !isIdle { startTraffic() } else { finish() }
         case .counting where plan.requests != nil && silence >= Self.silenceMax: finish()
         default: break
         }
@@ -248,7 +259,7 @@ package final class LoadGenerator: TimerTarget, DeferredWork {
         let cause =
             tally.faults.max { $0.value < $1.value }.map { "\($0.key.text) (\($0.value) times)" }
             ?? "nothing came within the window"
-        if plan.traffic.isIdle {
+        if isIdle {
             guard standing < slotCount, windowStart.nanoseconds == .max else { return nil }
             return LoadError(
                 "load: \(plan.target): only \(standing) of \(slotCount) stand: \(cause); check the limits "

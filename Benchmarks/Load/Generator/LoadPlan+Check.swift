@@ -6,8 +6,6 @@ extension LoadPlan.Traffic {
     /// As much as the wire takes.
     var isBulk: Bool { self == .tcpDownload || self == .tcpUpload }
     var isGRPC: Bool { self == .grpcUnary || self == .grpcStream || self == .idleStreams }
-    /// A call stays open and carries messages.
-    var isStreaming: Bool { self == .grpcStream || self == .idleStreams }
     var isHTTP2: Bool { self == .http2 || isGRPC }
     var isHTTP: Bool { isHTTP2 || self == .http1 || self == .connectHTTP1 || self == .idleHTTP1 }
 }
@@ -47,6 +45,11 @@ extension LoadPlan {
                 || traffic.isGRPC && messageBytes == 0,
             "message bytes: 1 to 1 MiB"
         )
+        demand(
+            bodyBytes == 0 || traffic.isHTTP && !traffic.isGRPC,
+            "body bytes: \(name) has messages"
+        )
+        demand(headers.isEmpty || traffic.isHTTP, "headers: \(name) has none")
         demand(!method.isEmpty && !authority.isEmpty, "method, authority: must not be empty")
         demand(path.hasPrefix("/"), "path: must begin with /")
         if let tls {

@@ -20,6 +20,9 @@ package class RequestSlot {
 
     init(lane: LoadLane) { self.lane = lane }
 
+    /// Keeps what it needs of its connection between requests: another one takes no room there.
+    var holdsRoom: Bool { false }
+
     /// Writes the request to the lane's connection, which is open. False where it takes none just now.
     func send() -> Bool { false }
 }

@@ -14,13 +14,13 @@ final class EchoLane: LoadLane {
 
     override init(_ generator: LoadGenerator, index: Int) {
         super.init(generator, index: index)
-        slots = [EchoSlot(lane: self)]
+        slots = [EchoSlot(echo: self)]
     }
 
     override func established(_ connection: Connection) {
         connection.output.append(byte: Service.echo)
         connection.outputGrew()
-        if !generator.plan.traffic.isChurn { offerSlots() }
+        if !generator.isChurn { offerSlots() }
     }
 
     override func received(_ bytes: Bytes) -> Int {
@@ -38,16 +38,24 @@ final class EchoLane: LoadLane {
         remaining -= bytes.count
         guard remaining == 0 else { return bytes.count }
         answered(slot)
-        if generator.plan.traffic.isChurn { endExchange() } else { offerSlots() }
+        if generator.isChurn { endExchange() } else { offerSlots() }
         return bytes.count
     }
 }
 
 private final class EchoSlot: RequestSlot {
+    // Unchecked: it owns us.
+    private unowned(unsafe) let echo: EchoLane
+
+    init(echo: EchoLane) {
+        self.echo = echo
+        super.init(lane: echo)
+    }
+
     override func send() -> Bool {
-        guard let lane = lane as? EchoLane, let connection = lane.connection else { return false }
+        guard let connection = echo.connection else { return false }
         let message = lane.generator.target.request.body
-        lane.remaining = message.count
+        echo.remaining = message.count
         connection.write(message)
         return true
     }

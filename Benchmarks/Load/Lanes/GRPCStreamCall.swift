@@ -6,10 +6,10 @@ final class GRPCStreamCall: HTTPCall {
     private var stream: (any ClientStream)?
     private var remaining = 0
 
-    override var holdsStream: Bool { stream != nil }
+    override var holdsRoom: Bool { stream != nil }
 
     override func send() -> Bool {
-        guard let lane = lane as? HTTPLane, let codec = lane.codec else { return false }
+        guard let codec = http.codec else { return false }
         let shape = lane.generator.target.request
         remaining = shape.body.count
         if stream == nil {

@@ -3,14 +3,17 @@ import MeshNet
 
 /// One HTTP request at a time, and its answer.
 class HTTPCall: RequestSlot, ClientStreamDelegate {
+    // Unchecked: it owns us.
+    final unowned(unsafe) let http: HTTPLane
     final var status = 0
 
-    /// A call is open between requests.
-    var holdsStream: Bool { false }
+    init(http: HTTPLane) {
+        self.http = http
+        super.init(lane: http)
+    }
 
     override func send() -> Bool {
-        guard let lane = lane as? HTTPLane, let codec = lane.codec, codec.streamsAvailable > 0
-        else {
+        guard let codec = http.codec, codec.streamsAvailable > 0 else {
             return false
         }
         status = 0

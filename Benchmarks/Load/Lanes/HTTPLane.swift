@@ -15,9 +15,9 @@ final class HTTPLane: LoadLane, ClientCodecDelegate {
 
     private func makeCall() -> HTTPCall {
         switch generator.plan.traffic {
-        case .grpcUnary: GRPCUnaryCall(lane: self)
-        case .grpcStream, .idleStreams: GRPCStreamCall(lane: self)
-        default: HTTPCall(lane: self)
+        case .grpcUnary: GRPCUnaryCall(http: self)
+        case .grpcStream, .idleStreams: GRPCStreamCall(http: self)
+        default: HTTPCall(http: self)
         }
     }
 
@@ -45,7 +45,7 @@ final class HTTPLane: LoadLane, ClientCodecDelegate {
                 pool: generator.maps
             )
         }
-        if !generator.plan.traffic.isChurn { offerRoom() }
+        if !generator.isChurn { offerRoom() }
     }
 
     override func received(_ bytes: Bytes) -> Int {
@@ -77,7 +77,7 @@ final class HTTPLane: LoadLane, ClientCodecDelegate {
     /// After an exchange: the next one, or the end of a connection that was for one only.
     private func settle() {
         guard isOpen else { return }
-        if generator.plan.traffic.isChurn {
+        if generator.isChurn {
             if slots.contains(where: { !$0.isUnderWay }) { endExchange() }
         } else {
             offerRoom()
@@ -89,7 +89,7 @@ final class HTTPLane: LoadLane, ClientCodecDelegate {
         guard isOpen, let codec else { return }
         var room = codec.streamsAvailable
         for slot in slots where !slot.isUnderWay {
-            if !((slot as? HTTPCall)?.holdsStream ?? false) {
+            if !slot.holdsRoom {
                 guard room > 0 else { continue }
                 room -= 1
             }

@@ -56,7 +56,7 @@ package class LoadLane: ConnectionDelegate, TimerTarget {
     /// False where the slot takes no request just now.
     final func begin(_ slot: RequestSlot) -> Bool {
         if isOpen { return slot.send() }
-        guard generator.plan.traffic.isChurn, connection == nil, retry.isNone else { return false }
+        guard generator.isChurn, connection == nil, retry.isNone else { return false }
         opener = slot
         open()
         return true
@@ -126,7 +126,7 @@ package class LoadLane: ConnectionDelegate, TimerTarget {
 
     package final func timerFired(_ kind: UInt8) {
         retry = .none
-        if generator.plan.traffic.isChurn { offerSlots() } else { open() }
+        if generator.isChurn { offerSlots() } else { open() }
     }
 
     // MARK: ConnectionDelegate
@@ -164,8 +164,8 @@ package class LoadLane: ConnectionDelegate, TimerTarget {
         let fault = LoadFault(reason, connection)
         guard wasOpen else { return openFailed(fault) }
         lost(fault)
-        if generator.plan.traffic.isIdle { fell(fault) }
-        if generator.plan.traffic.isChurn {
+        if generator.isIdle { fell(fault) }
+        if generator.isChurn {
             if isProductive { offerSlots() } else { retryLater() }
         } else if generator.phase != .standing {
             if isProductive { open() } else { retryLater() }

@@ -86,6 +86,17 @@ package struct ProcUsageMeter: UsageMeter {
                 usage.systemTicks += UInt64(fields[13]) ?? 0
             }
         }
+    }
+
+    package func addMemory(to reading: inout UsageReading) {
+        for at in reading.processes.indices {
+            for pid in family(of: reading.processes[at].pid) {
+                addMemory(pid, to: &reading.processes[at])
+            }
+        }
+    }
+
+    private func addMemory(_ pid: Int32, to usage: inout UsageReading.Process) {
         for line in lines("/proc/\(pid)/status") {
             usage.residentKiB += Self.value(line, "VmRSS:") ?? 0
         }

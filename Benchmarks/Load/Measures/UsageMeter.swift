@@ -1,6 +1,9 @@
 /// Reads what processes and CPUs have used so far.
 package protocol UsageMeter {
+    /// Without memory.
     func read() -> UsageReading
+    /// The memory that the reading's processes use now.
+    func addMemory(to reading: inout UsageReading)
 }
 
 /// What was used up to one instant; two of them make a window.
