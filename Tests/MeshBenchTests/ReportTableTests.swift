@@ -115,6 +115,23 @@ import Testing
         #expect(text.contains("  ! HAProxy: 1 repetition thrown away: foreign CPU 0.31"))
     }
 
+    @Test func `the relay's start is the harness's, and not shown`() {
+        let floor: [FigureKind: Figure] = [
+            .startResidentMiB: Samples.exact(25), .connectionKiB: Samples.exact(1),
+        ]
+        let ours: [FigureKind: Figure] = [
+            .startResidentMiB: Samples.exact(10), .connectionKiB: Samples.exact(2),
+        ]
+        let scenario = Samples.scenario(
+            "idle-1000",
+            [Samples.result("floor", floor), Samples.result("meshproxy", ours)]
+        )
+        let lines = ReportTable.text(of: Samples.report([scenario])).split(separator: "\n")
+        let line = lines.first { $0.hasPrefix("  floor") }
+        #expect(line?.contains("1.00 (1.00–1.00)") == true)
+        #expect(line?.contains("25.0") == false)
+    }
+
     @Test func `who was not saturated, and a generator that was late, are said`() {
         let figures: [FigureKind: Figure] = [
             .cpuMicroseconds: Samples.exact(12), .busyShare: Samples.exact(0.62),

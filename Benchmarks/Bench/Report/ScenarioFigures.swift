@@ -1,13 +1,20 @@
 /// The figures of a scenario, found and put in order.
 extension ScenarioReport {
-    /// The results in the order they are shown; what the direct path is beyond itself is left out.
+    /// The results in the order they are shown, without what says nothing: what the direct path is beyond
+    /// itself, and how the relay starts, which is the harness's own program.
     var ordered: [PeerResult] {
         let shown = results.map { result in
             var copy = result
-            if PeerName.base(result.peer) == PeerName.direct {
-                copy.figures[.addedP50] = nil
-                copy.figures[.addedP99] = nil
+            let silent: [FigureKind]
+            switch PeerName.base(result.peer) {
+            case PeerName.direct: silent = [.addedP50, .addedP99]
+            case PeerName.floor:
+                silent = [
+                    .startResidentMiB, .startProportionalMiB, .loadResidentMiB, .startMilliseconds,
+                ]
+            default: silent = []
             }
+            for kind in silent { copy.figures[kind] = nil }
             return copy
         }
         return shown.enumerated()
