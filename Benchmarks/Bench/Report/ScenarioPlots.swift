@@ -24,9 +24,11 @@ struct ScenarioPlots {
             title,
             unit: "µs",
             chart.markup(label: title + ", " + summary(.cpuMicroseconds)),
-            caption: rows.contains { $0.segments.count > 1 }
-                ? "Dark: in user mode, light: in the kernel. Whisker: lowest to highest repetition."
-                : "Whisker: lowest to highest repetition."
+            caption: [
+                rows.contains { $0.segments.count > 1 }
+                    ? "Dark: in user mode, light: in the kernel." : "",
+                rows.contains { $0.spread != nil } ? "Whisker: lowest to highest repetition." : "",
+            ].filter { !$0.isEmpty }.joined(separator: " ")
         )
     }
 
