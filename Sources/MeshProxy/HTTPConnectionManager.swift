@@ -105,7 +105,7 @@ package final class HTTPConnectionManager: ConnectionDelegate, ServerCodecDelega
     func responseWritten(_ timing: RequestTiming) {
         guard let connection else { return timing.end(at: loop.now) }
         // Large pieces do not wait for the flush.
-        if connection.bufferedBytes == 0 { return timing.end(at: timing.time(at: .phases, loop)) }
+        if connection.bufferedBytes == 0 { return timing.end(at: timing.time(at: .phases)) }
         guard let mark = timing.responseMark(on: connection) else { return }
         marks.append(mark, on: connection)
     }

@@ -117,7 +117,12 @@ package final class HTTPConnectionManagerSettings: RuntimeUser {
     /// What a request that begins now is measured with; nil where nobody asks.
     func timing(from start: Instant) -> RequestTiming? {
         guard timingHistograms != nil || !timePoints.isEmpty else { return nil }
-        return RequestTiming(start: start, points: timePoints, histograms: timingHistograms)
+        return RequestTiming(
+            start: start,
+            points: timePoints,
+            histograms: timingHistograms,
+            loop: worker.loop
+        )
     }
 
     private static func routes(

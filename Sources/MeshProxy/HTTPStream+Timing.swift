@@ -7,14 +7,16 @@ import MeshRuntime
 /// everybody's.
 extension HTTPStream {
     /// The time, read from the clock where one of these points is wanted.
-    func time(at points: TimePoints) -> Instant { info.timing?.time(at: points, loop) ?? loop.now }
+    func time(at points: TimePoints) -> Instant {
+        info.timing?.use { $0.time(at: points) } ?? loop.now
+    }
 
     /// The time as it was last read.
-    var latestTime: Instant { info.timing?.time(loop) ?? loop.now }
+    var latestTime: Instant { info.timing?.use { $0.time() } ?? loop.now }
 
     func beginTiming() {
         guard let timing = settings.timing(from: timedStart) else { return }
-        info.timing = timing
+        info.measure(timing)
         info.start = timedStart
     }
 
@@ -29,18 +31,18 @@ extension HTTPStream {
         if head.remove(.meshTiming),
             worker.plan.bootstrap.explain.trusts(info.connection.directRemoteAddress)
         {
-            let timing =
-                info.timing ?? RequestTiming(start: timedStart, points: [], histograms: nil)
-            timing.show()
-            info.timing = timing
+            info.measure(
+                RequestTiming(start: timedStart, points: [], histograms: nil, loop: loop)
+            )
+            info.timing?.use { $0.show() }
         }
-        info.timing?.headParsed(loop)
+        info.timing?.use { $0.headParsed() }
     }
 
     /// Tells the client what is known by now, in milliseconds (W3C Server Timing): behind what the upstream
     /// says for itself.
     func showTiming(in head: HeaderMap) {
-        guard let timing = info.timing, timing.isShown else { return }
+        guard let timing = info.timing?.counted, timing.isShown else { return }
         var value = ByteBuffer()
         for phase in TimingPhase.allCases where phase < .receive {
             guard let took = timing[phase] else { continue }
@@ -72,18 +74,18 @@ extension HTTPStream {
 
     /// The response's head has opened a tunnel: its time is nobody's work.
     func tunnelBegan() {
-        guard let timing = info.timing else { return }
-        timing.tunnelBegan(loop)
+        guard let timing = info.timing?.counted else { return }
+        timing.tunnelBegan()
         manager.responseWritten(timing)
     }
 
     /// A complete response counts when the kernel has it, others as they are.
     func endTiming() {
-        guard let timing = info.timing else { return }
+        guard let timing = info.timing?.counted else { return }
         if isResponseComplete {
             manager.responseWritten(timing)
         } else {
-            timing.end(at: timing.time(at: .phases, loop))
+            timing.end(at: timing.time(at: .phases))
         }
     }
 }

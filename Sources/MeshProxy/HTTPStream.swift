@@ -120,7 +120,7 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
             filters.append(filter)
             if let body = filter.body { HTTPBodyFilters.add(body, to: &bodies) }
         }
-        if !filters.isEmpty { info.timing?.filtersBegin(loop) }
+        if !filters.isEmpty { info.timing?.use { $0.filtersBegin() } }
     }
 
     /// What the route does with the request, where it forwards it.
@@ -170,7 +170,7 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
             if verdict == .suspend { return }
             requestSuspendedAt = nil
         }
-        info.timing?.filtersPassed(loop, hadFilters: !filters.isEmpty)
+        info.timing?.use { $0.filtersPassed(hadFilters: !filters.isEmpty) }
         router?.requestHead(request, endStream: endStream)
     }
 
@@ -264,7 +264,7 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
         guard !isFinished, !isResponseStarted else { return }
         isResponseStarted = true
         requestSuspendedAt = nil
-        info.timing?.responseStarts(loop)
+        info.timing?.use { $0.responseStarts() }
         response = head
         noteActivity()
         continueResponse(head, from: filters.count - 1, endStream: endStream)
@@ -290,7 +290,7 @@ package final class HTTPStream: ServerStreamDelegate, TimerTarget {
         if manager.closesAfter(self) { wire.closeAfterResponse() }
         if endStream { responseEnds() }
         wire.sendHead(head, endStream: endStream)
-        if info.timing != nil, isTunnel { tunnelBegan() }
+        if info.timing != nil, !isRequestComplete, isTunnel { tunnelBegan() }
     }
 
     /// A filter that suspended the response lets it go on.

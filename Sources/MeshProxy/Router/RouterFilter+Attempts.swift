@@ -28,7 +28,7 @@ extension RouterFilter {
             duration: timeouts?.streamDuration ?? .zero
         )
         self.attempt = attempt
-        stream.info.timing?.poolAsked(loop)
+        stream.info.timing?.use { $0.poolAsked() }
         switch cluster.openStream(for: attempt, wanted) {
         case .underWay(let ticket):
             if let ticket { attempt.isQueued(as: ticket) }

@@ -130,7 +130,7 @@ extension RouterFilter {
             }
             attempt.abandon()
             self.attempt = nil
-            stream.info.timing?.attemptFailed(loop)
+            stream.info.timing?.use { $0.attemptFailed() }
             backoffTimer = loop.arm(self, Timer.backoff, after: delay)
             return true
         }

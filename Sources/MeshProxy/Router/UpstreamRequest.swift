@@ -79,7 +79,9 @@ package final class UpstreamRequest: PoolWaiter, ClientStreamDelegate, TimerTarg
         info.upstreamConnectEnd = connection.connectedAt
         info.upstreamHandshakeEnd = connection.securedAt
         info.upstreamConnectionID = connection.id
-        info.timing?.poolReady(loop, hasWaited: hasWaited, connect: connection.connectTime)
+        info.timing?.use {
+            $0.poolReady(hasWaited: hasWaited, connect: connection.connectTime)
+        }
         if idleTimeout > .zero { idleTimer = loop.arm(self, Timer.idle, after: idleTimeout) }
         if duration > .zero { durationTimer = loop.arm(self, Timer.duration, after: duration) }
         router.attemptReady(self, connection)
@@ -138,7 +140,7 @@ package final class UpstreamRequest: PoolWaiter, ClientStreamDelegate, TimerTarg
 
     /// All of it is in the connection's output, as far as windows allow; of a tunnel's, the head.
     func requestWritten() {
-        guard let timing = stream.info.timing else { return }
+        guard let timing = stream.info.timing?.counted else { return }
         connection?.requestWritten(timing)
     }
 
@@ -161,7 +163,7 @@ package final class UpstreamRequest: PoolWaiter, ClientStreamDelegate, TimerTarg
     package func responseHead(_ head: HeaderMap, endStream: Bool) {
         noteResponse()
         isResponseHeadReceived = true
-        stream.info.timing?.responseBegan(loop)
+        stream.info.timing?.use { $0.responseBegan() }
         loop.cancel(&perTryTimer)
         if endStream { responseEnded() }
         router.responseHead(head, endStream: endStream, from: self)
@@ -169,7 +171,7 @@ package final class UpstreamRequest: PoolWaiter, ClientStreamDelegate, TimerTarg
 
     package func responseData(_ bytes: Bytes, endStream: Bool) {
         restartIdleTimer()
-        if !bytes.isEmpty { stream.info.timing?.responseBodyBegan(loop) }
+        if !bytes.isEmpty { stream.info.timing?.use { $0.responseBodyBegan() } }
         if endStream { responseEnded() }
         router.responseData(bytes, endStream: endStream, from: self)
     }
@@ -210,7 +212,7 @@ package final class UpstreamRequest: PoolWaiter, ClientStreamDelegate, TimerTarg
     private func responseEnded() {
         isResponseEnded = true
         stream.info.lastUpstreamByteReceived = stream.time(at: .upstreamResponseEnd)
-        stream.info.timing?.responseEnded(loop)
+        stream.info.timing?.use { $0.responseEnded() }
         // With its request unfinished the stream is still to be given up, see ``abandon()``, or is a tunnel.
         if isRequestSent { bothEnded() }
     }

@@ -336,11 +336,11 @@ enum FormatValues {
         case .downstreamHandshakeBegin: stream.connection.handshakeStart
         case .downstreamHandshakeEnd: stream.connection.handshakeEnd
         case .requestBegin: stream.start
-        case .requestHeadEnd: stream.timing?.headEnd
-        case .authorized: stream.timing?.authorized
-        case .routed: stream.timing?.routed
-        case .poolReady: stream.timing?.poolReady
-        case .requestFlushed: stream.timing?.requestFlushed
+        case .requestHeadEnd: stream.timing?.counted.headEnd
+        case .authorized: stream.timing?.counted.authorized
+        case .routed: stream.timing?.counted.routed
+        case .poolReady: stream.timing?.counted.poolReady
+        case .requestFlushed: stream.timing?.counted.requestFlushed
         case .requestEnd: stream.lastDownstreamByteReceived
         case .upstreamConnectBegin: stream.upstreamConnectStart
         case .upstreamConnectEnd: stream.upstreamConnectEnd
@@ -348,7 +348,7 @@ enum FormatValues {
         case .upstreamRequestBegin: stream.firstUpstreamByteSent
         case .upstreamRequestEnd: stream.lastUpstreamByteSent
         case .upstreamResponseBegin: stream.firstUpstreamByteReceived
-        case .upstreamResponseBodyBegin: stream.timing?.responseBodyBegin
+        case .upstreamResponseBodyBegin: stream.timing?.counted.responseBodyBegin
         case .upstreamResponseEnd: stream.lastUpstreamByteReceived
         case .responseBegin: stream.firstDownstreamByteSent
         case .responseEnd: stream.lastDownstreamByteSent

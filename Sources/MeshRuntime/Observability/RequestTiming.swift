@@ -35,6 +35,7 @@ package enum TimingPhase: UInt8, CaseIterable, Comparable, Sendable {
 
     package static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
     fileprivate var bit: UInt8 { 1 << rawValue }
+    static let count = 8
 }
 
 /// One request's time, phase by phase; there only where somebody asks for it.
@@ -44,6 +45,7 @@ package enum TimingPhase: UInt8, CaseIterable, Comparable, Sendable {
 /// response's last byte is with the kernel, which may be after the stream's end.
 package final class RequestTiming {
     package private(set) var points: TimePoints
+    private let loop: EventLoop
     /// Nil where only formats or the client want to know.
     private let histograms: TimingHistograms?
     /// The client is told, in `server-timing`.
@@ -67,9 +69,15 @@ package final class RequestTiming {
     package private(set) var responseBodyBegin: Instant?
 
     /// - Parameter start: the request's first byte.
-    package init(start: Instant, points: TimePoints, histograms: TimingHistograms?) {
+    package init(
+        start: Instant,
+        points: TimePoints,
+        histograms: TimingHistograms?,
+        loop: EventLoop
+    ) {
         self.points = histograms == nil ? points : points.union(.phases)
         self.histograms = histograms
+        self.loop = loop
         phaseBegin = start
         latest = start
     }
@@ -83,17 +91,17 @@ package final class RequestTiming {
     // MARK: The clock
 
     /// Reads it where one of these points is wanted.
-    package func time(at wanted: TimePoints, _ loop: EventLoop) -> Instant {
-        points.isDisjoint(with: wanted) ? time(loop) : read(loop)
+    package func time(at wanted: TimePoints) -> Instant {
+        points.isDisjoint(with: wanted) ? time() : read()
     }
 
     /// What is known of the time without reading it.
-    package func time(_ loop: EventLoop) -> Instant {
+    package func time() -> Instant {
         latest = max(latest, loop.now)
         return latest
     }
 
-    private func read(_ loop: EventLoop) -> Instant {
+    private func read() -> Instant {
         latest = max(latest, loop.system.now())
         return latest
     }
@@ -109,42 +117,42 @@ package final class RequestTiming {
     }
 
     /// The request's head is there.
-    package func headParsed(_ loop: EventLoop) {
-        let now = time(at: .requestHeadEnd, loop)
+    package func headParsed() {
+        let now = time(at: .requestHeadEnd)
         headEnd = now
         enter(.route, at: now)
     }
 
     /// Filters get the head.
-    package func filtersBegin(_ loop: EventLoop) {
-        enter(.authorize, at: time(at: .authorized, loop))
+    package func filtersBegin() {
+        enter(.authorize, at: time(at: .authorized))
     }
 
     /// - Parameter hadFilters: whether there were any; if not, no time has passed.
-    package func filtersPassed(_ loop: EventLoop, hadFilters: Bool) {
-        let now = hadFilters ? time(at: .authorized, loop) : latest
+    package func filtersPassed(hadFilters: Bool) {
+        let now = hadFilters ? time(at: .authorized) : latest
         authorized = now
         entered |= TimingPhase.authorize.bit
         enter(.route, at: now)
     }
 
     /// A pool is asked, for the first attempt or another.
-    package func poolAsked(_ loop: EventLoop) {
+    package func poolAsked() {
         attempt &+= 1
         requestFlushed = nil
-        let now = time(at: .routed, loop)
+        let now = time(at: .routed)
         if routed == nil { routed = now }
         enter(.poolWait, at: now)
     }
 
     /// An attempt has failed, and another will be made.
-    package func attemptFailed(_ loop: EventLoop) { enter(.poolWait, at: time(loop)) }
+    package func attemptFailed() { enter(.poolWait, at: time()) }
 
     /// - Parameters:
     ///   - hasWaited: a connection that idles is there at once, and needs no reading.
     ///   - connect: what it took to make it; nil where it was there before.
-    package func poolReady(_ loop: EventLoop, hasWaited: Bool, connect took: Nanoseconds?) {
-        let now = hasWaited ? time(at: .poolReady, loop) : latest
+    package func poolReady(hasWaited: Bool, connect took: Nanoseconds?) {
+        let now = hasWaited ? time(at: .poolReady) : latest
         poolReady = now
         enter(.send, at: now)
         guard let took else { return }
@@ -167,26 +175,26 @@ package final class RequestTiming {
     }
 
     /// The head of the response, not of an informational one.
-    package func responseBegan(_ loop: EventLoop) {
+    package func responseBegan() {
         entered |= TimingPhase.send.bit | TimingPhase.upstream.bit
-        enter(.receive, at: time(loop))
+        enter(.receive, at: time())
     }
 
-    package func responseBodyBegan(_ loop: EventLoop) {
+    package func responseBodyBegan() {
         guard responseBodyBegin == nil else { return }
-        responseBodyBegin = time(at: .upstreamResponseBodyBegin, loop)
+        responseBodyBegin = time(at: .upstreamResponseBodyBegin)
     }
 
     /// Its last byte was received.
-    package func responseEnded(_ loop: EventLoop) { enter(.flush, at: time(loop)) }
+    package func responseEnded() { enter(.flush, at: time()) }
 
     /// A response goes to the client: where it is none of an upstream's, it is made here.
-    package func responseStarts(_ loop: EventLoop) {
-        if phase < .receive { enter(.flush, at: time(at: .phases, loop)) }
+    package func responseStarts() {
+        if phase < .receive { enter(.flush, at: time(at: .phases)) }
     }
 
     /// A tunnel is open: what flows through it from now on is no part of the request.
-    package func tunnelBegan(_ loop: EventLoop) { enter(.flush, at: time(loop)) }
+    package func tunnelBegan() { enter(.flush, at: time()) }
 
     /// The request becomes another one, which goes elsewhere.
     package func forgetUpstream() {
@@ -211,8 +219,8 @@ package final class RequestTiming {
         latest = max(latest, now)
         enter(phase, at: latest)
         isOver = true
-        for phase in TimingPhase.allCases where entered & phase.bit != 0 {
-            histograms[phase].record(spans[Int(phase.rawValue)])
+        for at in 0..<TimingPhase.count where entered & (1 << UInt8(at)) != 0 {
+            histograms[at].record(spans[at])
         }
     }
 
@@ -235,39 +243,33 @@ package struct FlushMark {
     package func responseFlushed(at now: Instant) { timing.end(at: now) }
 }
 
-/// The marks of one connection, in the order in which they are passed.
+/// The marks of one connection, in the order in which they are passed. Rarely more than one: the others are
+/// apart from it.
 package struct FlushMarks {
-    private var marks: [FlushMark] = []
-    private var passed = 0
+    private var first: FlushMark?
+    private var rest: [FlushMark] = []
 
     package init() {}
 
     package mutating func append(_ mark: FlushMark, on connection: Connection) {
-        marks.append(mark)
+        if first == nil { first = mark } else { rest.append(mark) }
         connection.tellsFlushes = true
     }
 
     /// The next one that the kernel has taken; nil where none.
     package mutating func next(on connection: Connection) -> FlushMark? {
-        guard passed < marks.count, connection.hasFlushed(marks[passed].position) else {
-            return nil
-        }
-        defer { advance() }
-        if passed + 1 == marks.count { connection.tellsFlushes = false }
-        return marks[passed]
+        guard let mark = first, connection.hasFlushed(mark.position) else { return nil }
+        advance()
+        if first == nil { connection.tellsFlushes = false }
+        return mark
     }
 
     /// The next one, wherever the output is: the connection has ended.
     package mutating func nextLost() -> FlushMark? {
-        guard passed < marks.count else { return nil }
-        defer { advance() }
-        return marks[passed]
+        guard let mark = first else { return nil }
+        advance()
+        return mark
     }
 
-    private mutating func advance() {
-        passed += 1
-        guard passed == marks.count else { return }
-        marks.removeAll(keepingCapacity: true)
-        passed = 0
-    }
+    private mutating func advance() { first = rest.isEmpty ? nil : rest.removeFirst() }
 }

@@ -83,8 +83,9 @@ package final class StreamInfo {
     package var firstDownstreamByteSent: Instant?
     package var lastDownstreamByteSent: Instant?
     package var end: Instant?
-    /// What is measured besides; nil unless somebody asks for it.
-    package var timing: RequestTiming?
+    /// What is measured besides; nil unless somebody asks for it. ``measure(_:)`` keeps it.
+    package private(set) var timing: Uncounted<RequestTiming>?
+    private var keptTiming: RequestTiming?
 
     /// Nil for raw TCP.
     package var httpVersion: HTTPVersion?
@@ -135,6 +136,13 @@ package final class StreamInfo {
         remoteAddress = connection.remoteAddress
     }
 
+    /// From now on the stream is measured: once.
+    package func measure(_ timing: RequestTiming) {
+        guard keptTiming == nil else { return }
+        keptTiming = timing
+        self.timing = Uncounted(timing)
+    }
+
     /// The request becomes another one: where it has been so far is no longer of interest.
     package func forgetUpstream() {
         upstreamConnectStart = nil
@@ -144,7 +152,7 @@ package final class StreamInfo {
         lastUpstreamByteSent = nil
         firstUpstreamByteReceived = nil
         lastUpstreamByteReceived = nil
-        timing?.forgetUpstream()
+        timing?.use { $0.forgetUpstream() }
         upstreamHTTPVersion = nil
         upstreamWireBytesReceived = 0
         upstreamWireBytesSent = 0

@@ -306,7 +306,7 @@ extension UpstreamConnection: ConnectionDelegate {
         guard let connection, let mark = timing.requestMark(on: connection) else { return }
         if connection.bufferedBytes > 0 { return marks.append(mark, on: connection) }
         // Large pieces do not wait for the flush.
-        mark.requestFlushed(at: timing.time(at: .requestFlushed, pool.loop))
+        mark.requestFlushed(at: timing.time(at: .requestFlushed))
     }
 
     package func connectionClosed(_ connection: Connection, _ reason: ConnectionCloseReason) {
