@@ -1,6 +1,7 @@
-import MeshBench
 import MeshLoad
 import Testing
+
+@testable import MeshBench
 
 @Suite struct SummaryTests {
     @Test func `a figure is the median of its repetitions, with the lowest and the highest`() throws
@@ -82,5 +83,17 @@ import Testing
         #expect(
             rule.objection(to: result(busy: 0.13, stolen: 0.02, ours: 0.1, seconds: 0.1)) == nil
         )
+    }
+}
+
+@Suite struct SocketsTests {
+    @Test func `the body of an answer is put together from its chunks`() {
+        func body(_ text: String) -> String? { Sockets.body(of: Array(text.utf8)) }
+        #expect(body("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nab") == "ab")
+        let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        #expect(body(chunked + "2\r\nab\r\nA\r\n0123456789\r\n0\r\n\r\n") == "ab0123456789")
+        #expect(body(chunked + "2\r\nab\r\nA\r\n01234") == "ab")
+        #expect(body("HTTP/1.1 503 Service Unavailable\r\n\r\nPRE_INITIALIZING") == nil)
+        #expect(body("HTTP/1.1 200 OK\r\n") == nil)
     }
 }

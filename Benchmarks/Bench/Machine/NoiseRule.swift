@@ -15,8 +15,7 @@ package struct NoiseRule: Sendable, Equatable {
     ///
     /// The kernel counts in ticks of 10 ms: of a short window four of them are allowed in any case.
     package func objection(to result: LoadResult) -> String? {
-        guard result.seconds > 0 else { return "no window" }
-        let least = 0.04 / result.seconds
+        let least = 0.04 / max(result.seconds, 1e-9)
         let foreign = Self.foreign(in: result)
         if foreign > max(foreignMost, least) { return "foreign CPU \(Self.text(foreign))" }
         let stolen = result.cpus.reduce(0) { $0 + $1.stolen } / result.seconds

@@ -35,7 +35,7 @@ package enum Sockets {
         defer { close(socket) }
         var limit = timeval(tv_sec: 5, tv_usec: 0)
         setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
-        let request = "GET \(path) HTTP/1.0\r\nhost: mesh-bench\r\nconnection: close\r\n\r\n"
+        let request = "GET \(path) HTTP/1.1\r\nhost: mesh-bench\r\nconnection: close\r\n\r\n"
         guard request.withCString({ write(socket, $0, strlen($0)) }) > 0 else { return nil }
         var answer: [UInt8] = []
         var room = [UInt8](repeating: 0, count: 65_536)
@@ -44,11 +44,30 @@ package enum Sockets {
             guard count > 0 else { break }
             answer += room[..<count]
         }
-        let text = String(decoding: answer, as: UTF8.self)
-        guard text.hasPrefix("HTTP/1."), text.prefix(16).contains(" 200"),
-            let end = text.range(of: "\r\n\r\n")
+        return body(of: answer)
+    }
+
+    /// The body of an answer with status 200, put together where it is chunked.
+    static func body(of answer: [UInt8]) -> String? {
+        let mark = Array("\r\n\r\n".utf8)
+        guard
+            let end = answer.indices.dropLast(3).first(where: { answer[$0...].starts(with: mark) })
         else { return nil }
-        return String(text[end.upperBound...])
+        let head = String(decoding: answer[..<end], as: UTF8.self).lowercased()
+        guard head.hasPrefix("http/1.1 200") else { return nil }
+        var rest = answer[(end + 4)...]
+        guard head.contains("transfer-encoding: chunked") else {
+            return String(decoding: rest, as: UTF8.self)
+        }
+        var body: [UInt8] = []
+        while let line = rest.firstIndex(of: UInt8(ascii: "\r")) {
+            let digits = String(decoding: rest[..<line], as: UTF8.self)
+            guard let count = Int(digits, radix: 16), count > 0, rest.endIndex - line >= count + 4
+            else { break }
+            body += rest[(line + 2)..<(line + 2 + count)]
+            rest = rest[(line + 4 + count)...]
+        }
+        return String(decoding: body, as: UTF8.self)
     }
 
     private static func connect(_ address: String) -> Int32? {

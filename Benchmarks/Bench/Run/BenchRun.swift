@@ -81,6 +81,7 @@ package final class BenchRun {
     }
 
     private func measure(_ scenario: Scenario, _ tallies: inout [Tally]) throws {
+        let rate = scenario.rate.map { options.rate ?? $0 }
         for repetition in 1...options.repetitions {
             var direct: Repetition?
             for index in tallies.indices where tallies[index].failure == nil {
@@ -96,7 +97,7 @@ package final class BenchRun {
                 else { continue }
                 if contestant.peer.isDirect { direct = one }
                 tallies[index].add(one, direct: direct)
-                say(label + ProgressLine.text(one, scenario: scenario))
+                say(label + ProgressLine.text(one, scenario: scenario, rate: rate))
             }
         }
         for index in tallies.indices

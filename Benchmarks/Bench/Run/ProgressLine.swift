@@ -1,11 +1,11 @@
 /// What a repetition gave, on one line for the terminal.
 enum ProgressLine {
-    static func text(_ repetition: Repetition, scenario: Scenario) -> String {
+    static func text(_ repetition: Repetition, scenario: Scenario, rate: Double?) -> String {
         func value(_ kind: FigureKind, _ form: (Double) -> String) -> String? {
             repetition.figures[kind].map(form)
         }
         func short(_ value: Double) -> String { Number.text(value) }
-        let rate = scenario.rate.map { " at \(Number.text($0))/s" } ?? ""
+        let rate = rate.map { " at \(Number.text($0))/s" } ?? ""
         let parts = [
             value(.cpuMicroseconds) { "\(short($0)) µs CPU" },
             value(.requestsPerSecond) { "\(short($0)) \(scenario.unit)s/s" },

@@ -95,10 +95,12 @@ struct RepetitionMeasurement {
         var plan = plan
         plan.watched += spinners.map { WatchedProcess(name: "spinner", pid: $0.pid) }
         let result = try LoadChild(bench: bench).run(plan, meanwhile: meanwhile)
-        if let reason = options.noise.objection(to: result) { throw Noise(reason: reason) }
-        guard result.requests > 0 else {
-            throw BenchError("nothing was answered in \(result.seconds) s")
+        guard result.requests > 0, result.seconds > 0 else {
+            throw BenchError(
+                "nothing was answered: \(result.connectionsOpened) of \(plan.connections) connections opened"
+            )
         }
+        if let reason = options.noise.objection(to: result) { throw Noise(reason: reason) }
         return result
     }
 

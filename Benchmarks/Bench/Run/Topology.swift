@@ -141,7 +141,12 @@ final class Topology {
         let address = values["LISTEN"] ?? ""
         let began = Clock.seconds()
         let process = try ChildProcess(peer.name, command, on: bench.proxies)
-        while !Sockets.accepts(address) {
+        let admin = "127.0.0.1:\(values["ADMIN_PORT"] ?? "")"
+        // The kernel accepts for a process that is still reading a large file.
+        let says = adapter.dialect == .envoy ? admin : nil
+        while !Sockets.accepts(address)
+            || says.map({ Sockets.get("/ready", at: $0) == nil }) ?? false
+        {
             guard process.isRunning, Clock.seconds() < began + 60 else {
                 process.stop()
                 throw BenchError("\(peer.name) does not serve \(role): \(Self.said(in: folder))")
@@ -151,7 +156,7 @@ final class Topology {
         return Hop(
             process: process,
             address: address,
-            admin: "127.0.0.1:\(values["ADMIN_PORT"] ?? "")",
+            admin: admin,
             startSeconds: Clock.seconds() - began
         )
     }

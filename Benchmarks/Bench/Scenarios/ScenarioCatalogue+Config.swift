@@ -124,6 +124,8 @@ extension ScenarioCatalogue {
                 ).with {
                     $0.authority = LargeConfig.host(999)
                     $0.path = LargeConfig.path(count / 1_000 - 1)
+                    // Some try one policy after the other.
+                    $0.rate = 200
                 },
             ]
         }
