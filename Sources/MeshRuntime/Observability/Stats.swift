@@ -98,10 +98,12 @@ package final class StatsRegistry: Sendable {
         let discarded: [StatsCell]
         var cellCount = 0
         var metrics: [StatsMetric] = []
-        /// Indices into ``metrics``, by name.
+        /// Indices into ``metrics``, by name; the last ones are missing until somebody looks.
         var sorted: [Int32] = []
         var indexByName: [String: Int32] = [:]
+        /// By name, once somebody has looked.
         var histograms: [HistogramMetric] = []
+        var histogramsAreSorted = true
         var histogramByName: [String: HistogramMetric] = [:]
         var generation: UInt64 = 0
 
@@ -128,18 +130,33 @@ package final class StatsRegistry: Sendable {
             let index = Int32(metrics.count)
             metrics.append(metric)
             indexByName[metric.name] = index
-            var low = 0
-            var high = sorted.count
-            while low < high {
-                let middle = (low + high) / 2
-                if metrics[Int(sorted[middle])].name < metric.name {
-                    low = middle + 1
-                } else {
-                    high = middle
-                }
-            }
-            sorted.insert(index, at: low)
             generation += 1
+        }
+
+        /// Puts what has come since in its place. A worker adds a hundred metrics for each of maybe ten thousand
+        /// clusters: to find the place of each at once would take minutes.
+        mutating func sort() {
+            if sorted.count < metrics.count {
+                let fresh = (Int32(sorted.count)..<Int32(metrics.count)).sorted {
+                    metrics[Int($0)].name < metrics[Int($1)].name
+                }
+                var merged: [Int32] = []
+                merged.reserveCapacity(metrics.count)
+                var rest = fresh[...]
+                for index in sorted {
+                    while let next = rest.first, metrics[Int(next)].name < metrics[Int(index)].name
+                    {
+                        merged.append(next)
+                        rest.removeFirst()
+                    }
+                    merged.append(index)
+                }
+                sorted = merged + rest
+            }
+            if !histogramsAreSorted {
+                histograms.sort { $0.name < $1.name }
+                histogramsAreSorted = true
+            }
         }
     }
 
@@ -173,8 +190,8 @@ package final class StatsRegistry: Sendable {
             )
             state.histogramByName[name] = metric
             if isKept {
-                let at = state.histograms.firstIndex { $0.name > name } ?? state.histograms.count
-                state.histograms.insert(metric, at: at)
+                state.histograms.append(metric)
+                state.histogramsAreSorted = false
                 state.generation += 1
             }
             return metric.handle(shard: shard)
@@ -198,7 +215,8 @@ package final class StatsRegistry: Sendable {
     /// All metrics as they are known now. Values are read later, without the lock.
     package func view() -> StatsView {
         state.withLock { state in
-            StatsView(
+            state.sort()
+            return StatsView(
                 metrics: state.metrics,
                 sorted: state.sorted,
                 histograms: state.histograms,
