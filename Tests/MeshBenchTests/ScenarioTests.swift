@@ -56,7 +56,7 @@ private struct DiskFiles: ConfigFiles {
             for (role, variant) in scenario.hops.flatMap({ role in
                 scenario.variants.map { (role, $0) }
             })
-            where variant.change?.dialect != .ztunnel && variant.change != .stamps {
+            where variant.change?.dialect != .ztunnel {
                 guard !made.contains(where: { $0.0 == role && $0.1 == variant.change }) else {
                     continue
                 }

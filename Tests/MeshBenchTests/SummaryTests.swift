@@ -25,10 +25,14 @@ import Testing
             envoy_http_timing_flush_ns_count{envoy_http_conn_manager_prefix="ingress"} 0
             envoy_http_downstream_rq_total{envoy_http_conn_manager_prefix="ingress"} 3
             """
-        let phases = PhaseReader.phases(in: text, hop: 1)
+        let phases = PhaseReader.phases(from: [:], to: PhaseReader.stamps(in: text), hop: 1)
         #expect(phases.map(\.name) == ["parse", "route"])
         #expect(phases.map(\.meanNanoseconds) == [500, 300])
         #expect(phases.allSatisfy { $0.hop == 1 })
+        let before = ["parse": (sum: 400.0, count: 1.0), "route": (sum: 900.0, count: 3.0)]
+        let later = PhaseReader.phases(from: before, to: PhaseReader.stamps(in: text), hop: 0)
+        #expect(later.map(\.name) == ["parse"])
+        #expect(later.map(\.meanNanoseconds) == [600])
     }
 }
 

@@ -27,6 +27,8 @@ package struct PeerAdapter: Codable, Sendable, Equatable {
         package var listenAddress: String?
         /// The client speaks SOCKS5 to it, and asks for this.
         package var throughSOCKS5: String?
+        /// Which of the ports gets connections that the kernel redirects: `PORT_4`; nil: where it listens.
+        package var capturedPort: String?
         /// A file without which this role is not there: a module, say.
         package var needs: String?
     }

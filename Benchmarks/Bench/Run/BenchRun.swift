@@ -54,6 +54,8 @@ package final class BenchRun {
             }
             say("\(scenario.id) (\(index + 1) of \(scenarios.count)): \(scenario.title)")
             do {
+                enterNamespace(for: scenario)
+                defer { bench.capture = nil }
                 try measure(scenario, &tallies)
             } catch let error as BenchError where error == .interrupted {
                 report.isPartial = true
@@ -78,6 +80,17 @@ package final class BenchRun {
             if report.isPartial { break }
         }
         return report
+    }
+
+    private func enterNamespace(for scenario: Scenario) {
+        guard scenario.isCaptured else { return }
+        do {
+            bench.capture = try CaptureNamespace()
+        } catch {
+            let note = "\(scenario.id): connections are not redirected by the kernel: \(error)."
+            report.notes.append(note)
+            say("  note: \(note)")
+        }
     }
 
     private func measure(_ scenario: Scenario, _ tallies: inout [Tally]) throws {
@@ -144,19 +157,28 @@ package final class BenchRun {
     /// In a short run of its own, with the stamps on.
     private func phases(_ scenario: Scenario, _ contestant: Contestant) throws -> [PeerResult.Phase]
     {
-        guard scenario.rate != nil, contestant.variant.change == nil else { return [] }
-        do {
-            return try RepetitionMeasurement(
-                scenario: scenario,
-                contestant: contestant,
-                bench: bench
-            )
-            .phases()
-        } catch let error as BenchError where error == .interrupted {
-            throw error
-        } catch {
-            say("  \(contestant.name): no phases: \(error)")
-            return []
+        // A tunnel or a call that stays open is one request with a life of its own.
+        let isExchange = [.http1, .http2, .grpcUnary].contains(scenario.traffic)
+        guard scenario.rate != nil, contestant.variant.change == nil, isExchange else { return [] }
+        let measurement = RepetitionMeasurement(
+            scenario: scenario,
+            contestant: contestant,
+            bench: bench
+        )
+        var reason = ""
+        for _ in 1...options.noise.attempts {
+            do {
+                return try measurement.phases()
+            } catch let noise as Noise {
+                reason = noise.reason
+            } catch let error as BenchError where error == .interrupted {
+                throw error
+            } catch {
+                reason = "\(error)"
+                break
+            }
         }
+        say("  \(contestant.name): no phases: \(reason)")
+        return []
     }
 }

@@ -8,7 +8,7 @@ enum ProgressLine {
         let rate = rate.map { " at \(Number.text($0))/s" } ?? ""
         let parts = [
             value(.cpuMicroseconds) { "\(short($0)) µs CPU" },
-            value(.requestsPerSecond) { "\(short($0)) \(scenario.unit)s/s" },
+            value(.requestsPerSecond) { "\(short($0)) \(FigureKind.plural(scenario.unit))/s" },
             value(.p50) { "p50 \(short($0)) µs" },
             value(.p99) { "p99 \(short($0)) µs\(rate)" },
             value(.connectionKiB) { "\(short($0)) KiB each" },

@@ -113,6 +113,12 @@ struct RepetitionMeasurement {
     /// As fast as it goes; requests a second.
     private func saturate(_ topology: Topology, _ result: inout Repetition) throws -> Double {
         let loaded = try load(plan(topology, warmUp: options.warmUp, duration: options.seconds))
+        if scenario.clientTLS == .resumed, !contestant.peer.isDirect {
+            let (resumed, opened) = (loaded.sessionsResumed, loaded.connectionsOpened)
+            guard resumed * 10 >= opened * 9 else {
+                throw BenchError("only \(resumed) of \(opened) connections resumed a session")
+            }
+        }
         let count = Double(loaded.requests)
         result.figures[.requestsPerSecond] = count / loaded.seconds
         result.figures[.bytesPerSecond] =
@@ -174,18 +180,26 @@ struct RepetitionMeasurement {
     }
 
     /// Where the time goes at the fixed rate, from fresh processes with their stamps on.
+    ///
+    /// - Throws: ``Noise`` when the machine was busy with other things.
     func phases() throws -> [PeerResult.Phase] {
         guard let rate = options.rate ?? scenario.rate else { return [] }
         let topology = try Topology(contestant, in: scenario, on: bench, change: .stamps)
         defer { topology.stop() }
-        var plan = plan(topology, warmUp: 0, duration: min(2, options.seconds))
-        plan.rate = rate
+        // Connections to the upstream are made before.
+        var plan = plan(topology, warmUp: 0, duration: min(1, options.seconds))
         _ = try LoadChild(bench: bench).run(plan)
-        return topology.hops.enumerated().flatMap { index, hop in
-            PhaseReader.phases(
-                in: Sockets.get("/stats/prometheus", at: hop.admin) ?? "",
-                hop: index
-            )
+        func stamps() -> [PhaseReader.Stamps] {
+            topology.hops.map {
+                PhaseReader.stamps(in: Sockets.get("/stats/prometheus", at: $0.admin) ?? "")
+            }
+        }
+        let before = stamps()
+        plan.duration = min(2, options.seconds)
+        plan.rate = rate
+        _ = try load(plan, spinning: true)
+        return zip(before, stamps()).enumerated().flatMap { hop, both in
+            PhaseReader.phases(from: both.0, to: both.1, hop: hop)
         }
     }
 
@@ -202,8 +216,9 @@ struct RepetitionMeasurement {
 
     /// System calls and instructions, in a run of their own: counting costs time.
     private func count(_ topology: Topology, _ result: inout Repetition) throws {
-        var plan = plan(topology, warmUp: 0, duration: 30)
-        plan.requests = options.countedRequests
+        let isBulk = [.tcpDownload, .tcpUpload].contains(scenario.traffic)
+        var plan = plan(topology, warmUp: 0, duration: isBulk ? 0.5 : 30)
+        plan.requests = isBulk ? nil : options.countedRequests
         plan.watched = []
         let counter = EventCounter(bench: bench)
         let counted = try counter.count(topology.proxyPIDs) { before in
@@ -214,31 +229,24 @@ struct RepetitionMeasurement {
     }
 
     private func stand(_ count: Int, _ topology: Topology, _ result: inout Repetition) throws {
-        // What the first requests bring into memory belongs to no connection.
-        var first = plan(topology, warmUp: 0, duration: 0.2)
-        first.traffic = Self.traffic(before: scenario.traffic)
-        first.connections = 4
-        first.streamsPerConnection = 1
-        _ = try LoadChild(bench: bench).run(first)
-        try bench.interruption.sleep(0.5)
-        let before = ProcessMemory(of: topology.proxyPIDs)
+        // What the first ones bring into memory, connections to the upstream above all, belongs to nobody's
+        // connection: some stand already when the others come.
+        var first = plan(topology, warmUp: 0, duration: 1)
+        first.connections = scenario.traffic == .idleStreams ? 10 : 100
         let plan = plan(topology, warmUp: 0, duration: 1)
-        let after = try LoadChild(bench: bench).standing(plan) {
-            try bench.interruption.sleep(1)
-            return ProcessMemory(of: topology.proxyPIDs)
+        let load = LoadChild(bench: bench)
+        let (before, after) = try load.standing(first) {
+            try bench.interruption.sleep(0.5)
+            let before = ProcessMemory(of: topology.proxyPIDs)
+            return try load.standing(plan) {
+                try bench.interruption.sleep(1)
+                return (before, ProcessMemory(of: topology.proxyPIDs))
+            }
         }
         let each = Double(after.proportional - before.proportional) / Double(count)
         let isStreams = scenario.traffic == .idleStreams
         result.figures[isStreams ? .streamKiB : .connectionKiB] = each
         result.figures[.loadResidentMiB] = Double(after.resident) / 1024
-    }
-
-    private static func traffic(before traffic: LoadPlan.Traffic) -> LoadPlan.Traffic {
-        switch traffic {
-        case .idleTCP: .tcpEcho
-        case .idleStreams: .grpcUnary
-        default: .http1
-        }
     }
 }
 

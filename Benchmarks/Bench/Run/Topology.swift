@@ -8,6 +8,8 @@ final class Topology {
         var admin: String
         /// From its start until it accepted.
         var startSeconds: Double
+        /// The port for what the kernel redirects.
+        var capturedPort: String
     }
 
     /// What `mesh-bench upstream` says when it is ready.
@@ -61,6 +63,7 @@ final class Topology {
                 contestant.peer,
                 role,
                 target: target,
+                environment: contestant.variant.environment,
                 change: change ?? contestant.variant.change,
                 path: scenario.path
             )
@@ -68,7 +71,12 @@ final class Topology {
             door = hop.address
         }
         let role = contestant.peer.adapter?.roles?[scenario.hops.first ?? ""]
-        throughSOCKS5 = role?.throughSOCKS5
+        if scenario.isCaptured, let capture = bench.capture, let first = hops.first {
+            try capture.redirect(to: first.capturedPort)
+            door = CaptureNamespace.service
+        } else {
+            throughSOCKS5 = role?.throughSOCKS5
+        }
     }
 
     /// Ends everything at once.
@@ -107,6 +115,7 @@ final class Topology {
         _ peer: Peer,
         _ role: String,
         target: String,
+        environment: [String: String],
         change: ConfigChange?,
         path: String
     ) throws -> Hop {
@@ -137,6 +146,7 @@ final class Topology {
         ) {
             command.environment[name] = try Template.fill(text, with: values, subject: subject)
         }
+        command.environment.merge(environment) { $1 }
         command.output = .file(folder + "/output")
         let address = values["LISTEN"] ?? ""
         let began = Clock.seconds()
@@ -157,7 +167,8 @@ final class Topology {
             process: process,
             address: address,
             admin: admin,
-            startSeconds: Clock.seconds() - began
+            startSeconds: Clock.seconds() - began,
+            capturedPort: values[stated?.capturedPort ?? "LISTEN_PORT"] ?? ""
         )
     }
 

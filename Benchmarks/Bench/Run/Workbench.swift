@@ -12,6 +12,8 @@ package final class Workbench {
     package let generator: Placement
     package let upstream: Placement
     package let hasSpinners: Bool
+    /// Where scenarios have it.
+    var capture: CaptureNamespace?
     private var folders = 0
 
     package init(options: RunOptions, interruption: Interruption) throws {

@@ -26,6 +26,9 @@ package struct Scenario: Sendable {
         package var change: ConfigChange?
         /// Its statistics are read once a second meanwhile.
         package var isScraped = false
+        /// Of the processes, beyond the adapter's; only for peers of this dialect.
+        package var environment: [String: String] = [:]
+        package var dialect: PeerAdapter.Dialect?
         /// Only peers with stamps of their own.
         package var needsStamps = false
 
@@ -57,6 +60,8 @@ package struct Scenario: Sendable {
     package var rate: Double?
     /// What is open in silence, for scenarios of memory; then nothing else is measured.
     package var standing: Int?
+    /// Connections are led to the client's hop by the kernel, where that is allowed.
+    package var isCaptured = false
     /// Part of a run that names no scenarios.
     package var isStandard = true
     /// Says something of start and memory only, and needs no traffic.
@@ -91,7 +96,8 @@ package struct Scenario: Sendable {
             }
             guard peer.plays(hops) else { return [] }
             return variants.filter { variant in
-                (variant.change.map { $0.dialect == peer.adapter?.dialect } ?? true)
+                ((variant.change?.dialect ?? variant.dialect).map { $0 == peer.adapter?.dialect }
+                    ?? true)
                     && (!variant.needsStamps || peer.hasStamps)
             }.map { Contestant(peer, $0) }
         }

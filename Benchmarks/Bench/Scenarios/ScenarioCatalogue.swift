@@ -164,17 +164,25 @@ package enum ScenarioCatalogue {
         tcp("connect-tcp-mtls", "New connections, TCP over mTLS", "tcp-mtls", .connectTCP).with {
             $0.explanation = """
                 A connection through both hops, a message of 64 bytes and its echo, and its end: 16 clients, each \
-                again and again. mTLS between the hops is negotiated anew for each.
+                again and again. mTLS between the hops is negotiated anew for each. As root connections are \
+                redirected by the kernel.
                 """
             $0.connections = 16
+            $0.isCaptured = true
             $0.unit = "connection"
             $0.isStandard = false
         },
         tcp("connect-tcp-hbone", "New connections, TCP over HBONE", "hbone", .connectTCP).with {
             $0.explanation = """
-                The same over tunnels; ztunnel-lite's clients also speak SOCKS5, which is part of the figure.
+                The same over tunnels, with and without an access log of ztunnel-lite's. Without root its clients \
+                speak SOCKS5, which is part of the figure.
                 """
             $0.connections = 16
+            $0.isCaptured = true
+            var logging = Scenario.Variant(label: "access log")
+            logging.environment = ["RUST_LOG": "info"]
+            logging.dialect = .ztunnel
+            $0.variants.append(logging)
             $0.unit = "connection"
             $0.isStandard = false
         },

@@ -16,4 +16,10 @@ int cbench_spawn_in(void *actions, const char *directory);
 /// Gives the calling thread the class SCHED_IDLE.
 int cbench_become_idle(void);
 
+/// Moves the calling thread into a new network namespace. A descriptor of the one before, or -1 with errno set.
+int cbench_enter_new_network(void);
+
+/// Moves the calling thread into the network namespace of a descriptor, and closes that.
+void cbench_enter_network(int descriptor);
+
 #endif

@@ -38,7 +38,8 @@ final class EchoLane: LoadLane {
         remaining -= bytes.count
         guard remaining == 0 else { return bytes.count }
         answered(slot)
-        if generator.isChurn { endExchange() } else { offerSlots() }
+        // FIN, as clients do: RST would reset a tunnel's stream, and HTTP/2 takes a thousand of these for an attack.
+        if generator.isChurn { connection?.closeAfterFlush() } else { offerSlots() }
         return bytes.count
     }
 }
