@@ -46,7 +46,10 @@ struct RunCommand: ParsableCommand {
     @Flag(help: "Also latency at 25, 50, 75 and 90 % of what each peer can do.")
     var curves = false
 
-    @Flag(help: "One short repetition of everything: tendencies within minutes.")
+    @Flag(
+        help:
+            "One short repetition of what does not come in ten thousands: tendencies within minutes."
+    )
     var quick = false
 
     @Option(help: "rr (SCHED_RR 10) or default; without: rr where it is allowed.")
@@ -94,7 +97,7 @@ struct RunCommand: ParsableCommand {
         let interruption = try Interruption()
         let directory = try PeerDirectory(folders: PeerFolders.all(and: peersDir), added: add)
         let chosen = try directory.chosen(Self.list(peers))
-        let scenarios = try ScenarioCatalogue.chosen(Self.list(self.scenarios))
+        let scenarios = try ScenarioCatalogue.chosen(Self.list(self.scenarios), isQuick: quick)
         let folder = output ?? "bench-results/\(Self.date())"
         let bench = try Workbench(options: options(), interruption: interruption)
         let run = BenchRun(

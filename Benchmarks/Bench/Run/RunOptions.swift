@@ -26,8 +26,8 @@ package struct RunOptions: Sendable {
     package mutating func makeQuick() {
         isQuick = true
         repetitions = 1
-        seconds = 0.5
-        warmUp = 0.3
+        seconds = 0.3
+        warmUp = 0.2
         countedRequests = 2_000
     }
 }

@@ -95,6 +95,10 @@ package struct Scenario: Sendable {
                 return standing == nil && !isStartOnly ? [Contestant(peer, Variant())] : []
             }
             guard peer.plays(hops) else { return [] }
+            // A relay has a connection to the upstream for each: more than processes may open files.
+            if peer.name == PeerName.floor, (standing ?? 0) >= 10_000, traffic != .idleStreams {
+                return []
+            }
             return variants.filter { variant in
                 ((variant.change?.dialect ?? variant.dialect).map { $0 == peer.adapter?.dialect }
                     ?? true)

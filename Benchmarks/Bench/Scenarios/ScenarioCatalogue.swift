@@ -6,8 +6,12 @@ package enum ScenarioCatalogue {
         hops + calls + tunnels + connections + memory + policies + operation
 
     /// The scenarios of these identifiers, in the order of a run; nil: the standard ones. `all` is all of them.
-    package static func chosen(_ ids: [String]?) throws -> [Scenario] {
-        guard let ids else { return all.filter(\.isStandard) }
+    ///
+    /// - Parameter isQuick: the standard ones without what comes in ten thousands.
+    package static func chosen(_ ids: [String]?, isQuick: Bool = false) throws -> [Scenario] {
+        guard let ids else {
+            return all.filter { $0.isStandard && !(isQuick && $0.id.hasSuffix("-10000")) }
+        }
         if ids == ["all"] { return all }
         for id in ids where !all.contains(where: { $0.id == id }) {
             throw BenchError("no such scenario: \(id); mesh-bench scenarios lists them")

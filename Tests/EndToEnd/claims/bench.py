@@ -46,6 +46,18 @@ def test_a_run_writes_its_figures(claim):
         assert "hop-h1" in file.read()
 
 
+def test_what_does_not_exist_is_named(claim):
+    for words, said in ((["--scenarios", "hop-h3"], "no such scenario: hop-h3; mesh-bench scenarios lists them"),
+                        (["--peers", "apache"], "no such peer: apache: there are direct, "),
+                        (["--peers-dir", "/no/such"], "no peers: /no/such: not a folder"),
+                        (["--add", "older=/no/such"], "bad --add: older=/no/such: /no/such is no program"),
+                        (["--repetitions", "0"], "--repetitions is at least 1")):
+        program, environment = command(claim, *words)
+        done = subprocess.run(program, env=environment, capture_output=True, text=True, timeout=60)
+        assert done.returncode != 0 and said in done.stderr, done.stderr
+        assert not os.path.exists(os.path.join(claim.directory, "report.json"))
+
+
 def test_an_interrupted_run_saves_what_it_has(claim):
     words, environment = command(claim, "--scenarios", "hop-h1", "--peers", "meshproxy,direct", "--seconds", "20",
                                  "--repetitions", "1")
