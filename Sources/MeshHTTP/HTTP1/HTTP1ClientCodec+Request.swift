@@ -10,6 +10,7 @@ extension HTTP1ClientCodec {
         if endStream, case .length(let length) = framing, length > 0 {
             return fail(.localReset, "http1.request_body_missing")
         }
+        sink.willWrite()
         let count = encoder.request(
             head,
             fullyQualified: settings.sendFullyQualifiedURL,

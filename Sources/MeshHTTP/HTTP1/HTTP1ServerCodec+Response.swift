@@ -39,6 +39,7 @@ extension HTTP1ServerCodec {
         } else {
             connection = version == .http10 ? .keepAlive : .absent
         }
+        sink.willWrite()
         wrote(
             encoder.response(
                 status,

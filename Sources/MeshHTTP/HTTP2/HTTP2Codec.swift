@@ -394,6 +394,7 @@ package class HTTP2Codec: SinkClient {
                 if count < 0, failure == nil { failure = Self.fault(count) }
                 break
             }
+            if sink.output.isEmpty { sink.willWrite() }
             sink.output.append(Bytes(start: start, count: count))
             outbound.wrote(count, isControl: Self.isControl(start, count))
         }

@@ -71,11 +71,15 @@ package struct ByteBuffer: ~Copyable {
 
     /// Appends, and takes a spare block where it has no storage yet.
     mutating func append(_ source: Bytes, from spares: inout SpareBlocks) {
-        if storage == nil, source.count <= Self.capacityMin, let block = spares.take() {
-            storage = block
-            capacity = Self.capacityMin
-        }
+        if source.count <= Self.capacityMin { adoptBlock(of: &spares) }
         append(source)
+    }
+
+    /// Takes a spare block for its storage where it has none yet.
+    mutating func adoptBlock(of spares: inout SpareBlocks) {
+        guard storage == nil, let block = spares.take() else { return }
+        storage = block
+        capacity = Self.capacityMin
     }
 
     /// Like ``release()``; storage of the usual size is kept among the spares.

@@ -14,6 +14,9 @@ package class ByteSink {
 
     package init() {}
 
+    /// A message is about to be appended to ``output``: the owner may have storage for it at hand.
+    package func willWrite() {}
+
     /// ``output`` has new bytes. Cheap to repeat.
     package func outputGrew() {}
 

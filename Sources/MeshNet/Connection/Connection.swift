@@ -155,6 +155,8 @@ package final class Connection: ByteSink, ReadinessHandler, TimerTarget, Deferre
         outputGrew()
     }
 
+    package override func willWrite() { output.adoptBlock(of: &loop.spareBlocks) }
+
     package override func outputGrew() {
         guard brokenBy == nil, state != .closed, state != .lingering else { return output.clear() }
         markDirty()
