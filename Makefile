@@ -9,7 +9,7 @@ ARGS ?=
 TARGETS = $(or $(TARGET),$(basename $(notdir $(wildcard Tests/FuzzTargets/*.swift))))
 export KEEP
 
-.PHONY: help setup build release bench test unit sim e2e e2e-live fuzz demo demo-ambient format lint check run clean
+.PHONY: help setup build release bench test unit sim e2e e2e-live gate fuzz demo demo-ambient format lint check run clean
 
 help: ## Lists the targets.
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -39,6 +39,10 @@ e2e: ## The release binaries; answers are compared with those recorded from Envo
 
 e2e-live: ## The same, beside a running Envoy.
 	Tests/EndToEnd/run --live $(if $(FILTER),--filter $(FILTER))
+
+gate: release ## Fails where a request costs more instructions, allocations or system calls than accepted; ACCEPT=1 accepts.
+	@scripts/setup --gate && swift build -c release --product mesh-bench
+	@.build/release/mesh-bench gate $(if $(ACCEPT),--accept) $(if $(SCENARIOS),--scenarios $(SCENARIOS))
 
 fuzz: ## Every parser, or TARGET, under libFuzzer for SECONDS each.
 	@for target in $(TARGETS); do scripts/fuzz $$target $(SECONDS) || exit 1; done

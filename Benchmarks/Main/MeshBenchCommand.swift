@@ -15,6 +15,7 @@ struct MeshBenchCommand: ParsableCommand {
             LoadCommand.self,
             UpstreamCommand.self,
             RelayCommand.self,
+            GateCommand.self,
             SpinCommand.self,
         ]
     )

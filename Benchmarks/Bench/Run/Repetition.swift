@@ -110,6 +110,25 @@ struct RepetitionMeasurement {
 
     // MARK: Runs
 
+    /// Calls the body while one more connection is open in silence.
+    func whileOneStands<Value>(
+        through topology: Topology,
+        _ body: () throws -> Value
+    ) throws -> Value {
+        var plan = plan(topology, warmUp: 0, duration: 60)
+        plan.traffic = .idleTCP
+        plan.connections = 1
+        return try LoadChild(bench: bench).standing(plan, body)
+    }
+
+    /// So many requests and no more, for those who count what the proxies do meanwhile.
+    func send(_ requests: Int, through topology: Topology) throws {
+        var plan = plan(topology, warmUp: 0, duration: 60)
+        plan.requests = requests
+        plan.watched = []
+        _ = try LoadChild(bench: bench).run(plan)
+    }
+
     /// As fast as it goes; requests a second.
     private func saturate(_ topology: Topology, _ result: inout Repetition) throws -> Double {
         let loaded = try load(plan(topology, warmUp: options.warmUp, duration: options.seconds))
