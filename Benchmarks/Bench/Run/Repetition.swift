@@ -37,6 +37,7 @@ struct RepetitionMeasurement {
             result.figures[.startProportionalMiB] = Double(start.proportional) / 1024
         }
         if scenario.isStartOnly { return result }
+        if case .large = contestant.variant.change { try awaitFirstAnswer(topology) }
         if let standing = scenario.standing {
             try stand(standing, topology, &result)
             return result
@@ -102,6 +103,16 @@ struct RepetitionMeasurement {
         }
         if let reason = options.noise.objection(to: result) { throw Noise(reason: reason) }
         return result
+    }
+
+    /// Ready is not always serving: with a large file a worker may still have its clusters to make.
+    private func awaitFirstAnswer(_ topology: Topology) throws {
+        var plan = plan(topology, warmUp: 0, duration: 10)
+        plan.connections = 1
+        plan.requests = 1
+        for _ in 1...6 {
+            if try LoadChild(bench: bench).run(plan).requests > 0 { return }
+        }
     }
 
     private func proxies(_ result: LoadResult) -> [ProcessUsage] {
