@@ -103,7 +103,7 @@ extension TLSSession {
         }
         if ssl != nil, !hasReceivedData {
             showOpenSSL(record)
-        } else if isServer || !rest.isEmpty || content[0] != Message.newSessionTicket {
+        } else if isServer || !rest.isEmpty || content.first != Message.newSessionTicket {
             refuse(SSL_R_UNEXPECTED_MESSAGE, Alert.unexpectedMessage, records, &output)
         }
     }
